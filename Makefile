@@ -1,0 +1,45 @@
+# The only commands: `make demo` and `make test`. Both set up what they need, from a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+SOURCE ?= complete_journey
+DATA ?=
+FULL ?=
+ROOT ?= run/$(SOURCE)$(if $(FULL),-full)
+
+.PHONY: help demo test test-unit test-kill lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(INSTALLED) ## raw data to a served answer; SOURCE=..., DATA=path, FULL=1, ROOT=dir
+	@$(PYTHON) -m benchmarks.demo --source="$(SOURCE)" --root="$(ROOT)" $(if $(DATA),--data="$(DATA)") $(if $(FULL),--full)
+
+test: $(INSTALLED) ## all tests but `kill`
+	@$(PYTHON) -m pytest -m "not kill"
+
+test-unit: $(INSTALLED) ## tests that start no pipeline
+	@$(PYTHON) -m pytest -m "not kill and not e2e"
+
+test-kill: $(INSTALLED) ## kill and resume in every component
+	@$(PYTHON) -m pytest -m kill
+
+lint: $(INSTALLED) ## format, style and types
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+bench: $(INSTALLED) ## measured claims
+	@$(PYTHON) -m benchmarks.examples
+
+clean: ## removes the environment, caches and runs
+	rm -rf .venv run .pytest_cache .mypy_cache .ruff_cache *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The lock's content decides: a second call installs nothing.
+$(INSTALLED): requirements.lock setup.py .python-version
+	@bash .ci/install
+	@touch $@

@@ -1,0 +1,1 @@
+"""Measured claims and the demonstration; nothing here is imported by the packages."""

@@ -1,0 +1,115 @@
+"""Asks a model server what a user will buy, and shows the answer beside what the user did.
+
+python -m serving.query --server=localhost:8500 --user=ID --k=10
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from serving import answers
+from serving import snapshot
+from serving.answers import Answer
+from serving.channel import RetrieverError
+from serving.client import RetrieverClient
+from serving.query_inputs import Features
+from serving.snapshot import Snapshot
+from serving.snapshot import SnapshotError
+
+_DEFAULT_WIDTH = 110
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the answers; returns 1, with the reason on stderr, if there are none."""
+    flags = _parse_flags(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Titles may hold characters that the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(_run(flags))
+    except (RetrieverError, SnapshotError, ValueError) as error:
+        print(f"query: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(flags: argparse.Namespace) -> str:
+    with contextlib.ExitStack() as stack:
+        path = _snapshot_path(flags)
+        texts = stack.enter_context(snapshot.open_snapshot(path)) if path else None
+        if flags.features:
+            users: dict[str, Features] = _read_features(flags.features)
+        else:
+            users = {user_id: texts.features(user_id) for user_id in flags.user} if texts else {}
+        # A snapshot may hold features that the served version does not take (yet, or any more); a file's are meant.
+        client = stack.enter_context(
+            RetrieverClient(
+                flags.server, model_name=flags.model_name, timeout_s=flags.timeout_s, ignore_unknown=not flags.features
+            )
+        )
+        retrieved = client.retrieve(list(users.values()), k=flags.k)
+        found = [
+            Answer(user_id, features, answer)
+            for (user_id, features), answer in zip(users.items(), retrieved, strict=True)
+        ]
+        return _render(found, texts, flags=flags)
+
+
+def _render(found: Sequence[Answer], texts: Snapshot | None, *, flags: argparse.Namespace) -> str:
+    items = texts.items({item_id for answer in found for item_id in answer.item_ids()}) if texts else {}
+    notice = texts.notice() if texts else ""
+    if flags.json:
+        entries = [answers.as_json(answer, items) for answer in found]
+        return json.dumps({"answers": entries, "notice": notice}, ensure_ascii=False, indent=2)
+    width = shutil.get_terminal_size((_DEFAULT_WIDTH, 0)).columns
+    parts = [answers.as_text(answer, items, k=flags.k, width=width) for answer in found]
+    return "\n\n".join([*parts, *([notice] if notice else [])])
+
+
+def _snapshot_path(flags: argparse.Namespace) -> Path | None:
+    """Where the snapshot is; with --features it only adds titles and may be absent."""
+    if flags.snapshot:
+        return flags.snapshot
+    try:
+        path = snapshot.default_path()
+    except SnapshotError:
+        if flags.features:
+            return None
+        raise
+    return path if path.is_file() or not flags.features else None
+
+
+def _read_features(path: Path) -> dict[str, Features]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read --features: {error}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    users = content if isinstance(content, list) else [content]
+    if not all(isinstance(user, dict) for user in users):
+        raise ValueError(f"{path} must hold an object of named inputs, or a list of them")
+    return {f"{path.name}#{position}": user for position, user in enumerate(users, start=1)}
+
+
+def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m serving.query", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--server", default="localhost:8500", help="host:port of the model server (%(default)s)")
+    parser.add_argument("--model_name", default="retriever", help="name of the model there (%(default)s)")
+    parser.add_argument("--timeout_s", type=float, default=5.0, help="seconds to wait for an answer (%(default)s)")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--user", action="append", metavar="ID", help="a user of the snapshot; repeatable")
+    asked.add_argument("--features", type=Path, metavar="FILE", help="JSON object of named inputs, or a list of them")
+    parser.add_argument("--k", type=int, default=10, help="items per user (%(default)s)")
+    parser.add_argument("--snapshot", type=Path, metavar="FILE", help="user snapshot (default: the newest run's)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The client against a real server: oracle answers, missing values, refusals, retries, and what it imports."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.client import RetrieverClient
+from serving.client import RetrieverError
+from serving.query_inputs import UnknownFeatureError
+
+ROOT = Path(__file__).parents[2]
+LONG = {"country": "DE", "history_item_id": ["item-3", "item-5"], "history_age_days": [1.0, 20.0]}
+NEW = {"country": "FR"}
+STRANGER = {"country": "größer", "history_item_id": ["never-seen"], "history_age_days": [0]}
+
+
+@pytest.fixture(scope="module")
+def client(model_server):
+    with RetrieverClient(model_server.address) as client:
+        yield client
+
+
+def test_batch_of_users_gets_brute_force_answers(client, toy):
+    users = [LONG, NEW, STRANGER, {}, {"country": None, "history_item_id": [], "history_age_days": []}]
+    answers = client.retrieve(users, k=4)
+    for user, answer in zip(users, answers, strict=True):
+        item_ids, scores = toy.retrieve(user if user.get("country") else {}, version=1, k=4)
+        assert answer.item_ids == item_ids
+        np.testing.assert_allclose(answer.scores, scores, atol=1e-6)
+        assert answer.model_version == "1"
+
+
+def test_user_gets_the_same_answer_alone_as_in_a_batch(client):
+    alone, in_batch = client.retrieve([NEW], k=3)[0], client.retrieve([LONG, NEW], k=3)[1]
+    assert alone.item_ids == in_batch.item_ids
+    np.testing.assert_allclose(alone.scores, in_batch.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, 1), (8, 8), (500, 8)])
+def test_no_more_than_k_items_come_back(client, toy, k, expected):
+    (answer,) = client.retrieve([LONG], k=k)
+    assert len(answer.item_ids) == len(answer.scores) == expected
+    assert set(answer.item_ids) <= set(toy.item_ids)
+
+
+def test_no_users_no_answers(client):
+    assert client.retrieve([], k=3) == []
+    assert client.embed_query([]) == []
+
+
+def test_embed_query_is_the_unit_vector(client, toy):
+    answers = client.embed_query([LONG, NEW])
+    for user, answer in zip([LONG, NEW], answers, strict=True):
+        np.testing.assert_allclose(answer.embedding, toy.embed(user, version=1), atol=1e-6)
+        assert answer.model_version == "1"
+
+
+def test_unknown_feature_is_refused_with_the_known_ones(client):
+    known = "country, history_age_days, history_item_id"
+    with pytest.raises(UnknownFeatureError, match=f"^unknown features: age, town; the served model knows: {known}$"):
+        client.retrieve([{"age": 3}, {"town": "Bonn"}], k=3)
+
+
+def test_unknown_feature_can_be_ignored(client, model_server):
+    with RetrieverClient(model_server.address, ignore_unknown=True) as lenient:
+        assert lenient.retrieve([LONG | {"age": 3}], k=3) == client.retrieve([LONG], k=3)
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ({"country": 3}, "feature country must be str. Received: 3 of type int"),
+        ({"country": ["DE"]}, "feature country must be one value, not a list. Received: ['DE']"),
+        ({"history_item_id": "item-3"}, "feature history_item_id must be a list. Received: 'item-3'"),
+        ({"history_age_days": ["1"]}, "feature history_age_days must be int or float. Received: '1' of type str"),
+    ],
+)
+def test_value_of_the_wrong_type_is_refused(client, user, text):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole text is compared
+        client.retrieve([user], k=3)
+    assert str(caught.value) == text
+
+
+def test_k_below_one_is_refused(client):
+    with pytest.raises(ValueError, match=r"^k must be at least 1\. Received: 0$"):
+        client.retrieve([NEW], k=0)
+
+
+def test_model_status_lists_the_served_version(client):
+    assert (1, "AVAILABLE", 0, "") in client.model_status()
+
+
+def test_unknown_model_is_an_error_with_a_remedy(model_server):
+    with (
+        RetrieverClient(model_server.address, model_name="shoes") as client,
+        pytest.raises(RetrieverError) as caught,
+    ):
+        client.retrieve([NEW], k=3)
+    assert (caught.value.code, caught.value.text) == ("NOT_FOUND", "Servable not found for request: Latest(shoes)")
+    assert "model_status()" in caught.value.remedy
+
+
+def test_unreachable_server_is_retried_a_bounded_time():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start_s = time.monotonic()
+    with (
+        RetrieverClient(f"127.0.0.1:{port}", max_attempts=3) as client,
+        pytest.raises(RetrieverError, match=r"start it with python -m serving\.model_server") as caught,
+    ):
+        client.retrieve([NEW], k=3)
+    assert caught.value.code == "UNAVAILABLE"
+    # Pauses of 0.1 and 0.2 s lie between three attempts.
+    assert 0.3 <= time.monotonic() - start_s < 5
+
+
+def test_client_imports_neither_tensorflow_nor_numpy():
+    code = (
+        "import sys, serving.client, serving.query; from serving import wire; wire.message_class('PredictRequest')();"
+        "print([name for name in ('tensorflow', 'tensorflow_serving', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,195 @@
+"""A tiny retriever with a numpy oracle, and a real model server in a process of its own."""
+
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COUNTRIES = ("DE", "FR")
+ITEM_IDS = tuple(f"item-{number}" for number in range(8))
+DIM = 4
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+class ToyRetriever:
+    """Query = country vector + the history's item vectors, each halved per 10 days of age, as a unit vector."""
+
+    item_ids = ITEM_IDS
+    dim = DIM
+
+    def vectors(self, version: int) -> tuple[np.ndarray, np.ndarray]:
+        """Country and item vectors, different in each version."""
+        random = np.random.default_rng(version)
+        shapes = ((len(COUNTRIES), DIM), (len(ITEM_IDS), DIM))
+        country, item = (_unit(random.normal(size=shape)).astype(np.float32) for shape in shapes)
+        return country, item
+
+    def embed(self, user: dict, *, version: int) -> np.ndarray:
+        """Oracle of `embed_query` for one user."""
+        country, item = self.vectors(version)
+        query = np.full(DIM, 0.01, np.float32)
+        if user.get("country") in COUNTRIES:
+            query = query + country[COUNTRIES.index(user["country"])]
+        for item_id, age_days in zip(user.get("history_item_id", []), user.get("history_age_days", []), strict=True):
+            if item_id in ITEM_IDS:
+                query = query + item[ITEM_IDS.index(item_id)] * 0.5 ** (age_days / 10)
+        return _unit(query)
+
+    def retrieve(self, user: dict, *, version: int, k: int) -> tuple[list[str], np.ndarray]:
+        """Oracle of `retrieve` for one user: brute force."""
+        scores = self.vectors(version)[1] @ self.embed(user, version=version)
+        best = np.argsort(-scores)[:k]
+        return [ITEM_IDS[index] for index in best], scores[best]
+
+    def save(self, path: Path, version: int) -> Path:
+        """Writes the SavedModel of `version` to `path`."""
+        import tensorflow as tf
+
+        country_vectors, item_vectors = self.vectors(version)
+        module = tf.Module()
+        module.country = tf.Variable(country_vectors)
+        module.item = tf.Variable(item_vectors)
+        strings, floats, ints = (tf.TensorSpec([None], dtype) for dtype in (tf.string, tf.float32, tf.int32))
+        history_ids, history_ages = (tf.TensorSpec([None, None], spec.dtype) for spec in (strings, floats))
+
+        def one_hot(values: tf.Tensor, known: tuple[str, ...]) -> tf.Tensor:
+            return tf.cast(values[..., tf.newaxis] == tf.constant(known), tf.float32)
+
+        def embed(country: tf.Tensor, item_ids: tf.Tensor, ages_days: tf.Tensor) -> tf.Tensor:
+            weight = tf.where(tf.math.is_nan(ages_days), 0.0, 0.5 ** (ages_days / 10))
+            history = tf.einsum("bni,bn,id->bd", one_hot(item_ids, ITEM_IDS), weight, module.item)
+            query = one_hot(country, COUNTRIES) @ module.country + history + 0.01
+            return tf.linalg.l2_normalize(query, axis=-1)
+
+        def versions(batch: tf.Tensor) -> tf.Tensor:
+            return tf.fill(tf.shape(batch)[:1], str(version))
+
+        def search(query: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+            scores, index = tf.math.top_k(tf.matmul(query, module.item, transpose_b=True), k)
+            item_ids = tf.gather(tf.constant(ITEM_IDS), index)
+            return {"item_ids": item_ids, "scores": scores, "model_version": versions(query)}
+
+        @tf.function(input_signature=[strings, history_ids, history_ages, ints])
+        def retrieve(country, history_item_id, history_age_days, k):
+            tf.debugging.assert_positive(k, message="k must be positive")
+            query = embed(country, history_item_id, history_age_days)
+            return search(query, tf.minimum(tf.reduce_max(k), len(ITEM_IDS)))
+
+        @tf.function(input_signature=[strings, history_ids, history_ages])
+        def embed_query(country, history_item_id, history_age_days):
+            query = embed(country, history_item_id, history_age_days)
+            return {"embedding": query, "model_version": versions(query)}
+
+        @tf.function(input_signature=[strings])
+        def serve_examples(examples):
+            parsed = tf.io.parse_example(examples, {"country": tf.io.FixedLenFeature([], tf.string, "")})
+            empty = tf.fill([tf.shape(examples)[0], 1], "")
+            return search(embed(parsed["country"], empty, tf.zeros_like(empty, tf.float32)), len(ITEM_IDS))
+
+        signatures = {"retrieve": retrieve, "embed_query": embed_query, "serving_default": serve_examples}
+        tf.saved_model.save(module, str(path), signatures=signatures)
+        return path
+
+
+class ModelServer:
+    """A running `python -m serving.model_server`."""
+
+    def __init__(self, base_path: Path, *flags: str) -> None:
+        self.base_path = base_path
+        command = [sys.executable, "-m", "serving.model_server", f"--model_base_path={base_path}", "--port=0"]
+        self.process = subprocess.Popen(
+            [*command, "--file_system_poll_wait_seconds=0.1", *flags],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.seen: list[str] = []
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+    def wait_for_line(self, pattern: str, *, timeout_s: float = 90.0) -> re.Match[str]:
+        """The first line not yet waited for that matches."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                pytest.fail(f"no line like {pattern!r} in {timeout_s} s; the server printed {self.seen}")
+            self.seen.append(line)
+            if match := re.search(pattern, line):
+                return match
+
+    def publish(self, toy: ToyRetriever, version: int) -> None:
+        """Puts a version in place as the Pusher does: to a temporary name, then renamed."""
+        toy.save(self.base_path / f".tmp-{version}", version)
+        (self.base_path / f".tmp-{version}").rename(self.base_path / str(version))
+
+    def remove(self, version: int) -> None:
+        (self.base_path / str(version)).rename(self.base_path / f".gone-{version}")
+        shutil.rmtree(self.base_path / f".gone-{version}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signals the server and returns its exit status."""
+        self.process.send_signal(number)
+        status = self.process.wait(timeout=30)
+        self._reader.join(timeout=10)
+        self.process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="session")
+def toy() -> ToyRetriever:
+    return ToyRetriever()
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Iterator[Callable[..., ModelServer]]:
+    started: list[ModelServer] = []
+
+    def start(base_path: Path, *flags: str) -> ModelServer:
+        started.append(ModelServer(base_path, *flags))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def waiting_server(start_server, tmp_path_factory) -> ModelServer:
+    """A server that has no version yet, for one test. It starts with the other, since importing TensorFlow is slow."""
+    return start_server(tmp_path_factory.mktemp("no_models"), "--model_name=shop", "--host=localhost")
+
+
+@pytest.fixture(scope="session")
+def model_server(toy, start_server, tmp_path_factory, waiting_server) -> Iterator[ModelServer]:
+    """A server of version 1, shared: a test that changes versions puts back the one that it found."""
+    server = start_server(tmp_path_factory.mktemp("models"))
+    server.publish(toy, 1)
+    server.address = server.wait_for_line(r"^Serving retriever version 1 at (\S+)$").group(1)
+    yield server
+    assert server.stop(signal.SIGTERM) == 0

@@ -1,0 +1,279 @@
+"""A real server process through the real TF Serving stubs: answers, bad requests, versions that come, fail and go."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import classification_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2
+from tensorflow_serving.apis import model_management_pb2
+from tensorflow_serving.apis import model_service_pb2_grpc
+from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from serving.client import RetrieverClient
+
+ROOT = Path(__file__).parents[2]
+USER = {"country": "DE", "history_item_id": ["item-3", "item-5"], "history_age_days": [1.0, 20.0]}
+INPUTS = {
+    "country": tf.constant(["DE"]),
+    "history_item_id": tf.constant([["item-3", "item-5"]]),
+    "history_age_days": tf.constant([[1.0, 20.0]]),
+    "k": tf.constant([3]),
+}
+
+
+@pytest.fixture(scope="module")
+def channel(model_server):
+    with grpc.insecure_channel(model_server.address) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def prediction(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def models(channel):
+    return model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+def predict_request(inputs=INPUTS, *, name="retriever", signature="retrieve", version=None, output_filter=()):
+    request = predict_pb2.PredictRequest(output_filter=output_filter)
+    request.model_spec.name = name
+    request.model_spec.signature_name = signature
+    if version is not None:
+        request.model_spec.version.value = version
+    for key, value in inputs.items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+    return request
+
+
+def refusal(call, request):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=10)
+    return caught.value.code().name, caught.value.details()
+
+
+def test_answer_is_brute_force_in_typed_fields(prediction, toy):
+    response = prediction.Predict(predict_request(), timeout=10)
+    item_ids, scores = toy.retrieve(USER, version=1, k=3)
+    assert [item_id.decode() for item_id in response.outputs["item_ids"].string_val] == item_ids
+    np.testing.assert_allclose(response.outputs["scores"].float_val, scores, atol=1e-6)
+    assert [dim.size for dim in response.outputs["scores"].tensor_shape.dim] == [1, 3]
+    assert list(response.outputs["model_version"].string_val) == [b"1"]
+    spec = response.model_spec
+    assert (spec.name, spec.signature_name, spec.version.value) == ("retriever", "retrieve", 1)
+
+
+def test_default_signature_takes_examples(prediction, toy):
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"FR"]))
+    example = tf.train.Example(features=tf.train.Features(feature={"country": feature}))
+    examples = tf.constant([example.SerializeToString(), b""])
+    response = prediction.Predict(predict_request({"examples": examples}, signature=""), timeout=10)
+    assert response.model_spec.signature_name == "serving_default"
+    expected = [toy.retrieve(user, version=1, k=8)[0] for user in ({"country": "FR"}, {})]
+    answered = np.reshape([item_id.decode() for item_id in response.outputs["item_ids"].string_val], [2, 8])
+    assert answered.tolist() == expected
+
+
+def test_output_filter_is_honoured(prediction):
+    response = prediction.Predict(predict_request(output_filter=["scores"]), timeout=10)
+    assert list(response.outputs) == ["scores"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "text"),
+    [
+        ({"name": "other"}, "NOT_FOUND", "Servable not found for request: Latest(other)"),
+        ({"version": 99}, "NOT_FOUND", "Servable not found for request: Specific(retriever, 99)"),
+        ({"name": ""}, "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        ({"signature": "buy"}, "FAILED_PRECONDITION", 'Serving signature key "buy" not found.'),
+        (
+            {"inputs": {name: value for name, value in INPUTS.items() if name != "k"}},
+            "INVALID_ARGUMENT",
+            "input size does not match signature: 3!=4 len({country,history_age_days,history_item_id}) != "
+            "len({country,history_age_days,history_item_id,k}). Sent extra: {}. Missing but required: {k}.",
+        ),
+        (
+            {"inputs": INPUTS | {"age": tf.constant([1.0])}},
+            "INVALID_ARGUMENT",
+            "input size does not match signature: 5!=4 len({age,country,history_age_days,history_item_id,k}) != "
+            "len({country,history_age_days,history_item_id,k}). Sent extra: {age}. Missing but required: {}.",
+        ),
+        (
+            {"inputs": {("top" if name == "k" else name): value for name, value in INPUTS.items()}},
+            "INVALID_ARGUMENT",
+            "Signature input alias: k(feed name: retrieve_k:0) not found in request and no default value provided. "
+            "Inputs expected to be in the request {country,history_age_days,history_item_id,top}, "
+            "or default input alias set: ",
+        ),
+        (
+            {"inputs": INPUTS | {"k": tf.constant([3.0])}},
+            "INVALID_ARGUMENT",
+            "Expects arg[3] to be int32 but float is provided (input k)",
+        ),
+        (
+            {"inputs": INPUTS | {"history_item_id": tf.constant(["item-3"])}},
+            "INVALID_ARGUMENT",
+            "Input history_item_id must have shape (None, None). Received: (1,)",
+        ),
+        (
+            {"output_filter": ["prices"]},
+            "INVALID_ARGUMENT",
+            "output tensor alias not found in signature: prices "
+            "Outputs expected to be in the set {item_ids,model_version,scores}.",
+        ),
+        ({"output_filter": ["scores", "scores"]}, "INVALID_ARGUMENT", "duplicate output tensor alias: scores"),
+    ],
+)
+def test_bad_request_is_refused_as_tf_serving_does(prediction, changes, code, text):
+    assert refusal(prediction.Predict, predict_request(**changes)) == (code, text)
+
+
+def test_malformed_tensor_is_refused(prediction):
+    request = predict_request()
+    request.inputs["k"].tensor_shape.dim[0].size = 5
+    request.inputs["k"].tensor_content = b"abc"
+    assert refusal(prediction.Predict, request) == ("INVALID_ARGUMENT", "tensor parsing error: k")
+
+
+def test_error_of_an_operation_keeps_its_code(prediction):
+    code, text = refusal(prediction.Predict, predict_request(INPUTS | {"k": tf.constant([0])}))
+    assert code == "INVALID_ARGUMENT"
+    assert "k must be positive" in text
+
+
+def test_request_without_a_model_spec_is_refused(prediction, models):
+    expected = ("INVALID_ARGUMENT", "Missing ModelSpec")
+    assert refusal(prediction.Predict, predict_pb2.PredictRequest()) == expected
+    assert refusal(models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest()) == expected
+
+
+def test_metadata_are_the_signatures(prediction):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "retriever"
+    response = prediction.GetModelMetadata(request, timeout=10)
+    assert response.model_spec.version.value == 1
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    inputs = signatures.signature_def["retrieve"].inputs
+    assert {name: (info.dtype, len(info.tensor_shape.dim)) for name, info in inputs.items()} == {
+        "country": (tf.string.as_datatype_enum, 1),
+        "history_item_id": (tf.string.as_datatype_enum, 2),
+        "history_age_days": (tf.float32.as_datatype_enum, 2),
+        "k": (tf.int32.as_datatype_enum, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ([], "GetModelMetadataRequest must specify at least one metadata_field"),
+        (["weights"], "Metadata field weights is not supported"),
+    ],
+)
+def test_bad_metadata_request_is_refused(prediction, fields, text):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
+    request.model_spec.name = "retriever"
+    assert refusal(prediction.GetModelMetadata, request) == ("INVALID_ARGUMENT", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "text"),
+    [
+        ("other", None, "Could not find any versions of model other"),
+        ("retriever", 99, "Could not find version 99 of model retriever"),
+    ],
+)
+def test_status_of_the_unknown_is_not_found(models, name, version, text):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = name
+    if version:
+        request.model_spec.version.value = version
+    assert refusal(models.GetModelStatus, request) == ("NOT_FOUND", text)
+
+
+def test_what_is_not_offered_is_unimplemented(prediction, models):
+    assert refusal(prediction.Classify, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
+    assert refusal(models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())[0] == "UNIMPLEMENTED"
+
+
+def test_new_version_takes_over_without_a_failed_request_and_falls_back_when_removed(model_server, toy):
+    answers, failures, done = [], [], threading.Event()
+
+    def hammer():
+        with RetrieverClient(model_server.address, max_attempts=1) as client:
+            while not done.is_set():
+                try:
+                    answers.extend(client.retrieve([USER], k=3))
+                except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+                    failures.append(error)
+
+    threads = [threading.Thread(target=hammer) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        model_server.publish(toy, 2)
+        model_server.wait_for_line("^Serving retriever version 2 at ")
+        time.sleep(0.3)
+        model_server.remove(2)
+        model_server.wait_for_line("^Serving retriever version 1 at ")
+        time.sleep(0.3)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    order = [answer.model_version for answer in answers]
+    assert (order[0], order[-1], set(order)) == ("1", "1", {"1", "2"})
+    for version in ("1", "2"):
+        expected, _ = toy.retrieve(USER, version=int(version), k=3)
+        assert {tuple(answer.item_ids) for answer in answers if answer.model_version == version} == {tuple(expected)}
+
+
+def test_broken_version_replaces_nothing_and_its_status_says_why(model_server, toy):
+    broken = toy.save(model_server.base_path / ".tmp-3", 3)
+    (variables,) = broken.glob("variables/*.data-*")
+    variables.write_bytes(variables.read_bytes()[:10])
+    broken.rename(model_server.base_path / "3")
+    model_server.wait_for_line("^retriever version 3 failed to load and is not served: ")
+    with RetrieverClient(model_server.address) as client:
+        assert client.retrieve([USER], k=1)[0].model_version == "1"
+        status = {status.version: status for status in client.model_status()}
+    model_server.remove(3)
+    assert (status[1].state, status[1].error_code, status[1].error) == ("AVAILABLE", 0, "")
+    assert status[3].state == "END"
+    assert status[3].error_code > 0
+    assert status[3].error == f"cannot load {model_server.base_path / '3'}: IndexError: Read less bytes than requested"
+
+
+def test_server_waits_for_a_version_and_ends_cleanly(waiting_server, toy):
+    server = waiting_server
+    address = server.wait_for_line(r"^Waiting at (localhost:\d+): no version of shop below ").group(1)
+    with grpc.insecure_channel(address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        expected = ("NOT_FOUND", "Servable not found for request: Latest(shop)")
+        assert refusal(stub.Predict, predict_request(name="shop")) == expected
+        server.publish(toy, 5)
+        server.wait_for_line(f"^Serving shop version 5 at {address}$")
+        assert stub.Predict(predict_request(name="shop", version=5), timeout=10).model_spec.version.value == 5
+    assert server.stop(signal.SIGINT) == 0
+
+
+def test_unknown_flag_is_refused_with_the_known_ones():
+    command = [sys.executable, "-m", "serving.model_server", "--model_base_path=.", "--prot=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "unknown flag --prot=1" in done.stderr
+    assert "--port PORT" in done.stderr
+    assert "--model_base_path" in done.stderr

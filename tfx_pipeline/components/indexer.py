@@ -1,0 +1,63 @@
+"""Indexer: embeds the catalogue with the trained towers and exports one versioned retriever per kind."""
+
+import logging
+import time
+from pathlib import Path
+
+import tensorflow as tf
+from tfx.dsl.component.experimental.annotations import InputArtifact
+from tfx.dsl.component.experimental.annotations import OutputArtifact
+from tfx.dsl.component.experimental.annotations import Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils
+from tfx.types.standard_artifacts import Examples
+from tfx.types.standard_artifacts import Model
+from tfx.utils import path_utils
+
+from tfx_pipeline.index import indexes
+from tfx_pipeline.index.catalog import Catalog
+from tfx_pipeline.index.catalog import embed_catalog
+from tfx_pipeline.index.retriever import Retriever
+from tfx_pipeline.index.retriever import export_retriever
+
+log = logging.getLogger(__name__)
+
+VERSION_PROPERTY = "version"
+KIND_PROPERTY = "index_kind"
+_CATALOG_FOLDER = "catalog"
+
+
+@component
+def Indexer(  # noqa: N802 (a TFX component is named like a class)
+    examples: InputArtifact[Examples],
+    towers: InputArtifact[Model],
+    retriever: OutputArtifact[Model],
+    kind: Parameter[str],
+    max_k: Parameter[int],
+    code_digest: Parameter[str],
+) -> None:
+    """Exports the retriever of a kind (`auto`: by the catalogue's size) and keeps the catalogue's vectors beside it.
+
+    The version is the UTC time, YYYYMMDDhhmmss, so that a later one is larger; it is in the graph and on the artifact.
+    """
+    del code_digest  # part of the cache key only
+    loaded = tf.saved_model.load(path_utils.serving_model_path(towers.uri))
+    catalog = embed_catalog(loaded, split_files(examples, "catalog"))
+    resolved = indexes.kind_for(kind, len(catalog.item_ids))
+    version = int(time.strftime("%Y%m%d%H%M%S", time.gmtime()))
+    log.info("Indexing %s items of %s dimensions: %s, version %s", *catalog.vectors.shape, resolved, version)
+    module = Retriever(loaded, catalog, kind=resolved, version=version, max_k=max_k)
+    export_retriever(module, path_utils.serving_model_path(retriever.uri))
+    catalog.save(Path(retriever.uri) / _CATALOG_FOLDER)
+    retriever.set_string_custom_property(VERSION_PROPERTY, str(version))
+    retriever.set_string_custom_property(KIND_PROPERTY, resolved)
+
+
+def load_catalog(retriever: Model) -> Catalog:
+    """The vectors that the retriever was built from."""
+    return Catalog.load(Path(retriever.uri) / _CATALOG_FOLDER)
+
+
+def split_files(examples: Examples, split: str) -> list[str]:
+    """Paths of a split's TFRecords."""
+    return sorted(tf.io.gfile.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"))

@@ -1,0 +1,138 @@
+"""The configuration of a run: defaults by source, a file, and single values from the command line."""
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from schemas import contract
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.examples.config import ExamplesConfig
+from trainer.config import TrainerConfig
+
+TABLES = "tables"
+"""The source that is no adapter: a folder that already has the form of the data contract."""
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """The index that is served.
+
+    Attributes:
+        kind: `exact`, `scann` or `auto` (exact below 20,000 items, ScaNN from there).
+        max_k: most results of a request; a smaller catalogue lowers it.
+    """
+
+    kind: str = "auto"
+    max_k: int = contract.MAX_K
+
+    def __post_init__(self) -> None:
+        """Rejects values that no run could use."""
+        if self.kind not in ("auto", "exact", "scann"):
+            raise ValueError(f"index.kind must be auto, exact or scann. Received: {self.kind!r}")
+        if self.max_k < 1:
+            raise ValueError(f"index.max_k must be >= 1. Received: {self.max_k}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One section per stage; `source` holds the options of the source, by name."""
+
+    source: dict[str, Any] = field(default_factory=dict)
+    examples: ExamplesConfig = field(default_factory=ExamplesConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "online_retail": {
+        "examples": {"cut": "2011-09-01", "history_length": 100},
+        "trainer": {"epochs": 5},
+    },
+    "complete_journey": {
+        "examples": {"eval_days": 14, "history_length": 100},
+        "trainer": {"epochs": 3},
+    },
+    "retailrocket": {
+        "examples": {"cut": "2015-08-20"},
+        "trainer": {"epochs": 10},
+    },
+    "marketplace_simulator": {
+        "examples": {"eval_days": 12},
+        "trainer": {"epochs": 5},
+    },
+    TABLES: {},
+}
+"""Values that differ from the dataclasses' own, by source and section."""
+
+
+def build_config(source: str, *, file: Path | None = None, settings: typing.Sequence[str] = ()) -> RunConfig:
+    """The source's defaults, then the file's values, then each `section.field=value`.
+
+    Raises:
+        ValueError: an unknown source, section or field, a value of the wrong type, or an unreadable file.
+    """
+    if source not in DEFAULTS:
+        raise ValueError(f"--source must be one of {', '.join(DEFAULTS)}. Received: {source!r}")
+    values: dict[str, dict[str, Any]] = {name: dict(fields) for name, fields in DEFAULTS[source].items()}
+    for section, fields in (_read_file(file) if file else {}).items():
+        values.setdefault(section, {}).update(fields)
+    for setting in settings:
+        section, name, value = _parse_setting(setting)
+        values.setdefault(section, {})[name] = value
+    sections = {f.name: f.default_factory for f in dataclasses.fields(RunConfig)}
+    if unknown := set(values) - set(sections):
+        raise ValueError(f"Unknown section of the configuration: {sorted(unknown)}. Sections: {', '.join(sections)}")
+    built = {name: kind(**values.get(name, {})) if name == "source" else _section(name, kind, values.get(name, {})) for name, kind in sections.items()}
+    return RunConfig(**built)
+
+
+def convert(text: Any, kind: Any, *, name: str) -> Any:
+    """A command-line text as the field's type; other values as they are.
+
+    Raises:
+        ValueError: the text does not parse.
+    """
+    if not isinstance(text, str) or kind is str:
+        return text
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind in (int, float):
+            return kind(text)
+        return tuple(int(part) for part in text.split(",") if part)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}. Received: {text!r}") from error
+
+
+def _section(section: str, kind: Any, values: dict[str, Any]) -> Any:
+    types = typing.get_type_hints(kind)
+    if unknown := set(values) - set(types):
+        raise ValueError(f"Unknown field {section}.{sorted(unknown)[0]}. Fields of {section}: {', '.join(types)}")
+    return kind(**{name: convert(value, types[name], name=f"{section}.{name}") for name, value in values.items()})
+
+
+def _read_file(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        values = json.loads(file.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"--config must be a readable JSON file. Received: {file}: {error}") from error
+    if not isinstance(values, dict) or not all(isinstance(fields, dict) for fields in values.values()):
+        raise ValueError(f'--config must hold sections, e.g. {{"trainer": {{"epochs": 3}}}}. Received: {file}')
+    return values
+
+
+def _parse_setting(setting: str) -> tuple[str, str, str]:
+    key, equals, value = setting.partition("=")
+    section, dot, name = key.partition(".")
+    if not equals or not dot:
+        raise ValueError(f"--set must be section.field=value, e.g. trainer.epochs=3. Received: {setting!r}")
+    return section, name, value

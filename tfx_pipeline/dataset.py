@@ -1,0 +1,125 @@
+"""The dataset of a run: raw tables from a source, and the effective schema that they can fill."""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from schemas import tables
+from schemas.features import feature_groups
+from schemas.load import load_schema
+from schemas.load import prune_schema
+from tfx_pipeline import configs
+from tfx_pipeline.atomic import write_text
+from tfx_pipeline.digest import code_digest
+from tfx_pipeline.examples.read import column_names
+from tfx_pipeline.examples.read import read_shard
+
+log = logging.getLogger(__name__)
+
+FACTS_FILE = "source.json"
+
+
+def prepare_tables(source: str, data: Path | None, root: Path, options: dict[str, Any]) -> Path:
+    """The folder of raw tables; a source writes it below the root unless an equal earlier run did.
+
+    Args:
+        source: name of an adapter, or `tables`.
+        data: file or folder that the source reads; for `tables` the dataset itself.
+        root: of the run.
+        options: of the source, by name; text is converted to the option's type.
+
+    Raises:
+        ValueError: `data` is missing, or an option is unknown.
+    """
+    if source == configs.TABLES:
+        if data is None or not data.is_dir():
+            raise ValueError(f"--source=tables needs --data=FOLDER with events/ and items/. Received: {data}")
+        return data.resolve()
+    module = importlib.import_module(f"tfx_pipeline.sources.{source}")
+    chosen = _options(module.Options, options)
+    out, key_file = root / "tables", root / "tables.key"
+    key = json.dumps([source, *_fingerprint(data), dataclasses.asdict(chosen), code_digest(["tfx_pipeline/sources"])], default=str)
+    if out.is_dir() and key_file.exists() and key_file.read_text() == key:
+        log.info("Raw tables: as they are in %s", out)
+        return out
+    log.info("Raw tables: %s -> %s", source, out)
+    key_file.unlink(missing_ok=True)
+    module.write_tables(data=data, out=out, options=chosen)
+    write_text(key_file, key)
+    return out
+
+
+def effective_schema(source: str, dataset: Path, folder: Path, *, extra: Path | None) -> tuple[schema_pb2.Schema, Path]:
+    """The schema without what the tables cannot fill, and the file that it is written to.
+
+    The file's name holds a digest of the content, so that a changed schema is a new input to TFX's cache.
+
+    Raises:
+        ValueError: a required table is missing or empty of files.
+    """
+    columns = {table: _columns(dataset, table) for table in tables.TABLES}
+    for table in (tables.EVENTS, tables.ITEMS):
+        if not columns[table]:
+            raise ValueError(f"{dataset / table} must hold at least one non-empty shard of the table {table}.")
+    schema = load_schema(source, extra=extra)
+    lengths = _vector_lengths(schema, dataset)
+    schema, dropped = prune_schema(schema, columns=columns, vector_lengths=lengths)
+    if dropped:
+        log.info("Switched off: %s", "; ".join(f"{name} ({reason})" for name, reason in dropped.items()))
+    text = text_format.MessageToString(schema)
+    file = folder / f"schema-{hashlib.sha256(text.encode()).hexdigest()[:12]}" / "schema.pbtxt"
+    write_text(file, text)
+    return schema, file
+
+
+def source_facts(dataset: Path) -> dict[str, Any]:
+    """What the source wrote of itself; empty for tables that a user brought."""
+    file = dataset / FACTS_FILE
+    return json.loads(file.read_text()) if file.exists() else {"source": "tables", "kind": "", "notice": ""}
+
+
+def _options(kind: type, values: dict[str, Any]) -> Any:
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    if unknown := set(values) - set(types):
+        raise ValueError(f"Unknown option source.{sorted(unknown)[0]}. Options: {', '.join(types) or 'none'}")
+    return kind(**{name: configs.convert(value, types[name], name=f"source.{name}") for name, value in values.items()})
+
+
+def _fingerprint(data: Path | None) -> tuple[str, list[tuple[str, int, int]]]:
+    """Path, and name, size and time of every file."""
+    if data is None or not data.exists():
+        return str(data), []
+    files = [data] if data.is_file() else sorted(path for path in data.rglob("*") if path.is_file())
+    return str(data.resolve()), [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _shards(dataset: Path, table: str) -> list[str]:
+    folder = dataset / table
+    return sorted(str(path) for path in folder.iterdir() if not path.name.startswith((".", "_"))) if folder.is_dir() else []
+
+
+def _columns(dataset: Path, table: str) -> set[str]:
+    return set().union(*(column_names(path) for path in _shards(dataset, table)))
+
+
+def _vector_lengths(schema: schema_pb2.Schema, dataset: Path) -> dict[str, int]:
+    """Length of each vector column, from the first item that has one."""
+    lengths: dict[str, int] = {}
+    wanted = {f.name for f in feature_groups(schema).carried_from(tables.ITEMS) if f.treatment == "vector"}
+    for shard in _shards(dataset, tables.ITEMS):
+        if wanted <= set(lengths):
+            break
+        for _, frame in read_shard(shard, tables.ITEMS):
+            for name in (wanted - set(lengths)) & set(frame.columns):
+                values = frame[name].dropna()
+                if len(values):
+                    first = values.iloc[0]
+                    lengths[name] = len(json.loads(first) if isinstance(first, str) else first)
+    return lengths

@@ -1,0 +1,1 @@
+"""Full-corpus ranks and the metrics that follow from them."""

@@ -1,0 +1,107 @@
+"""Measures a retriever: recall over the full catalogue beside popularity's, the best possible, and the index's loss."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import contract
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.ranks import macro_recall_at
+from tfx_pipeline.evaluation.ranks import popularity_ranks
+from tfx_pipeline.evaluation.ranks import ranks
+from tfx_pipeline.evaluation.ranks import recall_at
+from tfx_pipeline.evaluation.ranks import set_ranks
+from tfx_pipeline.evaluation.ranks import vector_scorer
+from tfx_pipeline.evaluation.rows import EvalRows
+from tfx_pipeline.evaluation.rows import UserRows
+from tfx_pipeline.index.catalog import Catalog
+from tfx_pipeline.sources.oracle import Oracle
+
+KS = (10, 100, 1000)
+_INDEX_SAMPLE = 512
+
+Metrics = dict[str, Any]
+
+
+def measure_rows(rows: EvalRows, catalog: Catalog, oracle: Oracle | None) -> Metrics:
+    """Recall of `eval` conversions: model, popularity and, on a simulated market, the best possible; all and new."""
+    num_items = len(catalog.item_ids)
+    found = {
+        "model": ranks(vector_scorer(rows.vectors, catalog.vectors), rows.targets, num_items=num_items),
+        "popularity": popularity_ranks(catalog.positive_rates)[rows.targets],
+    }
+    if oracle:
+        found["best_possible"] = ranks(_oracle_scorer(oracle, rows, catalog), rows.targets, num_items=num_items)
+    metrics: Metrics = {}
+    for name, mask in (("all", np.ones(len(rows.targets), dtype=bool)), ("new", rows.is_new)):
+        metrics[name] = {"num_rows": int(mask.sum())}
+        for scorer, values in found.items():
+            metrics[name][scorer] = {f"recall@{k}": recall_at(values[mask], k) for k in KS}
+        if oracle and mask.any():
+            metrics[name]["share_of_best_possible"] = {
+                key: value / metrics[name]["best_possible"][key] for key, value in metrics[name]["model"].items()
+            }
+    return metrics
+
+
+def measure_users(rows: UserRows, catalog: Catalog) -> Metrics:
+    """Macro-averaged recall over users as of the cut; `new` leaves out what the user had converted on before."""
+    num_items = len(catalog.item_ids)
+    popularity = catalog.positive_rates
+    scorers = {
+        "model": vector_scorer(rows.vectors, catalog.vectors),
+        "popularity": lambda block: np.broadcast_to(popularity, (block.stop - block.start, num_items)),
+    }
+    metrics: Metrics = {"all": {}, "new": {}}
+    for name, scorer in scorers.items():
+        by_kind = zip(metrics, set_ranks(scorer, rows.targets, rows.known, num_items=num_items), strict=True)
+        for kind, found in by_kind:
+            metrics[kind]["num_users"] = sum(len(row) > 0 for row in found)
+            metrics[kind][name] = {f"recall@{k}": macro_recall_at(found, k) for k in KS}
+    return metrics
+
+
+def measure_index(retriever: Any, rows: EvalRows, catalog: Catalog) -> Metrics:
+    """Share of the exact top 100 that the served signature returns."""
+    k = min(contract.DEFAULT_K, len(catalog.item_ids))
+    examples = rows.examples[:_INDEX_SAMPLE]
+    answered = retriever.signatures[contract.SIGNATURE_DEFAULT](examples=tf.constant(examples))
+    served = answered[contract.OUTPUT_ITEM_IDS].numpy()
+    scores = rows.vectors[: len(examples)] @ catalog.vectors.T
+    exact = catalog.item_ids[np.argpartition(-scores, k - 1, axis=1)[:, :k]]
+    shared = [len(set(ours) & set(theirs)) / k for ours, theirs in zip(served.astype(object), exact.astype(object), strict=True)]
+    return {"num_queries": len(examples), f"recall@{k}_of_exact": float(np.mean(shared))}
+
+
+def refusals(metrics: Metrics, config: EvaluationConfig) -> list[str]:
+    """Why the model may not be pushed; empty when it may."""
+    reasons = []
+    for kind, values in metrics["eval"].items():
+        if values["num_rows"] < (config.min_new_rows if kind == "new" else 1):
+            continue
+        model, popularity = (values[name]["recall@100"] for name in ("model", "popularity"))
+        if not model > config.min_lift * popularity:
+            reasons.append(
+                f"eval.{kind}: recall@100 is {model:.4f}, it must be above {config.min_lift} x popularity's {popularity:.4f} "
+                "(evaluation.min_lift). Look at the training loss and at the answers of `serving.query`"
+            )
+    if metrics["eval"]["all"]["num_rows"] == 0:
+        reasons.append("eval.all: no conversion in the evaluation period. Move examples.cut or examples.eval_days")
+    (index_recall,) = (value for key, value in metrics["index"].items() if key.startswith("recall"))
+    if not index_recall >= config.min_index_recall:
+        reasons.append(
+            f"index: finds {index_recall:.4f} of the exact answers, it must find {config.min_index_recall} "
+            "(evaluation.min_index_recall). Use index.kind=exact or a lower limit"
+        )
+    return reasons
+
+
+def _oracle_scorer(oracle: Oracle, rows: EvalRows, catalog: Catalog) -> Any:
+    item_ids = [item_id.decode() for item_id in catalog.item_ids]
+
+    def score(block: slice) -> np.ndarray:
+        users, surfaces, subjects, queries = (list(column) for column in zip(*rows.contexts[block], strict=True))
+        return oracle.scores(users, surfaces, subjects, queries, item_ids)
+
+    return score

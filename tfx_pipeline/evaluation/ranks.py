@@ -1,0 +1,96 @@
+"""Exact ranks over the whole catalogue, in blocks, so that memory does not grow with rows x items."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import numpy as np
+
+_CELLS = 32_000_000  # of one block of scores: 128 MB as float32
+
+Scorer = Callable[[slice], np.ndarray]
+"""Rows of queries -> scores [rows, items] float32."""
+
+
+def vector_scorer(queries: np.ndarray, items: np.ndarray) -> Scorer:
+    """Inner products of [rows, dim] and [items, dim]."""
+    transposed = np.ascontiguousarray(items.T)
+    return lambda rows: queries[rows] @ transposed
+
+
+def blocks(num_rows: int, num_items: int) -> Iterator[slice]:
+    """Slices of rows whose scores fit one block."""
+    step = max(1, _CELLS // max(1, num_items))
+    for start in range(0, num_rows, step):
+        yield slice(start, min(num_rows, start + step))
+
+
+def ranks(scorer: Scorer, targets: np.ndarray, *, num_items: int) -> np.ndarray:
+    """Rank of each row's target among all items, 0 is best.
+
+    Items that tie with the target count half: the expected rank when ties are broken at random.
+
+    Args:
+        scorer: scores of a block of rows.
+        targets: [rows] int positions.
+        num_items: of the catalogue.
+
+    Returns:
+        [rows] float64.
+    """
+    found = np.empty(len(targets))
+    for rows in blocks(len(targets), num_items):
+        scores = scorer(rows)
+        own = scores[np.arange(len(scores)), targets[rows]][:, np.newaxis]
+        better = np.count_nonzero(scores > own, axis=1)
+        equal = np.count_nonzero(scores == own, axis=1) - 1
+        found[rows] = better + equal / 2
+    return found
+
+
+def set_ranks(
+    scorer: Scorer, targets: list[np.ndarray], known: list[np.ndarray], *, num_items: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Ranks of several targets per row: among all items, and of the new ones among what the user does not know.
+
+    Args:
+        scorer: scores of a block of rows.
+        targets: per row, positions of the items to find.
+        known: per row, positions of items that the user had before.
+        num_items: of the catalogue.
+
+    Returns:
+        Per row the ranks of all targets, and the ranks of the targets that are not known, with known items left out.
+    """
+    everything, new_only = [], []
+    for rows in blocks(len(targets), num_items):
+        for offset, scores in enumerate(scorer(rows)):
+            row = rows.start + offset
+            ordered = np.sort(scores)
+            everything.append(_ranks_in(ordered, scores[targets[row]]))
+            new = np.setdiff1d(targets[row], known[row])
+            own = scores[new]
+            new_only.append(_ranks_in(ordered, own) - _ranks_in(np.sort(scores[known[row]]), own, is_own_among=False))
+    return everything, new_only
+
+
+def popularity_ranks(counts: np.ndarray) -> np.ndarray:
+    """[items] float64: rank of each item by descending count, ties by half."""
+    return _ranks_in(np.sort(counts), counts)
+
+
+def _ranks_in(ordered: np.ndarray, values: np.ndarray, *, is_own_among: bool = True) -> np.ndarray:
+    """Rank of values in ascending `ordered`: number greater, plus half of the ties with others."""
+    after = np.searchsorted(ordered, values, side="right")
+    ties = after - np.searchsorted(ordered, values, side="left") - int(is_own_among)
+    return (len(ordered) - after) + ties / 2
+
+
+def recall_at(found: np.ndarray, k: int) -> float:
+    """Share of ranks below k; NaN without rows."""
+    return float(np.mean(found < k)) if len(found) else float("nan")
+
+
+def macro_recall_at(found: list[np.ndarray], k: int) -> float:
+    """Mean over rows of the share of a row's targets that rank below k; rows without targets do not count."""
+    shares = [float(np.mean(row < k)) for row in found if len(row)]
+    return float(np.mean(shares)) if shares else float("nan")

@@ -1,0 +1,1 @@
+"""Beam transforms from raw tables to the five splits of training examples."""

@@ -1,0 +1,179 @@
+"""MarketplaceExamples: the whole way from raw tables to the five splits, the snapshot and the counts."""
+
+import json
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import pvalue
+
+from schemas import tables
+from schemas.features import FeatureGroups
+from tfx_pipeline.examples import clean
+from tfx_pipeline.examples import items as item_rows
+from tfx_pipeline.examples import splits
+from tfx_pipeline.examples.attribution import AttributeConversions
+from tfx_pipeline.examples.config import ExamplesConfig
+from tfx_pipeline.examples.impressions import UnengagedImpressions
+from tfx_pipeline.examples.performance import DailyVolumes
+from tfx_pipeline.examples.performance import sum_volumes
+from tfx_pipeline.examples.read import ReadTable
+from tfx_pipeline.examples.sessions import Sessions
+from tfx_pipeline.examples.types import Period
+
+
+class MarketplaceExamples(beam.PTransform):
+    """Raw tables of a dataset -> dict of PCollections.
+
+    `train`, `eval`, `impressions`, `catalog`, `queries`: serialized tf.Examples. `snapshot`: `(user_id, Attributes)`
+    as of the end of the data. `dead_letters`: JSON lines. `counts`: `(name, number)`. `period`: one Period.
+
+    Args:
+        dataset: folder of the raw tables.
+        groups: features of the schema.
+        config: options.
+        now_us: wall clock, microseconds.
+    """
+
+    def __init__(self, dataset: str, groups: FeatureGroups, config: ExamplesConfig, *, now_us: int) -> None:
+        super().__init__()
+        self._dataset = dataset
+        self._groups = groups
+        self._config = config
+        self._now_us = now_us
+
+    def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
+        """Clean; by user: sessions, attribution, histories, split; by item: attributes, performance, rates."""
+        events, items, users = self._clean(pipeline)
+        period = pvalue.AsSingleton(self._period(events.rows))
+        rows = self._user_rows(events.rows, users.rows, period)
+        joined = self._item_rows(events.rows, items.rows, rows, period)
+        counts = (
+            events[clean.COUNTS],
+            items[clean.COUNTS],
+            users[clean.COUNTS],
+            rows[splits.COUNTS],
+            joined[clean.COUNTS],
+        )
+        letters = (t[clean.DEAD_LETTERS] for t in (events, items, users, joined))
+        letters = tuple(letters) | "AllDeadLetters" >> beam.Flatten()
+        return {
+            **{name: joined[name] for name in (splits.TRAIN, splits.EVAL, item_rows.IMPRESSIONS, item_rows.CATALOG)},
+            splits.QUERIES: rows[splits.QUERIES],
+            splits.SNAPSHOT: rows[splits.SNAPSHOT],
+            clean.DEAD_LETTERS: letters,
+            clean.COUNTS: self._sum_counts((*counts, _counts_by_reason(letters))),
+            "period": period.pvalue,
+        }
+
+    def _clean(self, pipeline: beam.Pipeline) -> tuple[Any, Any, Any]:
+        groups, longest = self._groups, self._config.max_id_length
+        cleaners = {
+            tables.EVENTS: clean.CleanEvents(
+                groups.carried_from(tables.EVENTS), now_us=self._now_us, max_id_length=longest
+            ),
+            tables.ITEMS: clean.CleanItems(groups.carried_from(tables.ITEMS), max_id_length=longest),
+            tables.USERS: clean.CleanUsers(groups.carried_from(tables.USERS), max_id_length=longest),
+        }
+        events, items, users = (
+            pipeline | f"Read[{table}]" >> ReadTable(self._dataset, table) | f"Clean[{table}]" >> cleaner
+            for table, cleaner in cleaners.items()
+        )
+        return events, items, users
+
+    def _period(self, events: beam.PCollection) -> beam.PCollection:
+        config = self._config
+        return (
+            events
+            | "Moment" >> beam.Map(lambda row: row[1][2])
+            | "Last" >> beam.CombineGlobally(_latest)
+            | "Period" >> beam.Map(lambda last_us: Period(config.cut_us(last_us), last_us))
+        )
+
+    def _user_rows(self, events: beam.PCollection, users: beam.PCollection, period: pvalue.AsSingleton) -> Any:
+        config = self._config
+        return (
+            {"events": events, "attributes": users}
+            | "GroupByUser" >> beam.CoGroupByKey()
+            | "Sessions" >> Sessions(config)
+            | "AttributeConversions" >> AttributeConversions(config)
+            | "UnengagedImpressions" >> UnengagedImpressions(config, period)
+            | "TimeSplit" >> splits.TimeSplit(self._groups, config, period)
+        )
+
+    def _item_rows(self, events: Any, items: Any, rows: Any, period: pvalue.AsSingleton) -> Any:
+        daily = events | "DailyVolumes" >> DailyVolumes()
+        market = (
+            daily
+            | "Day" >> beam.MapTuple(lambda key, volume: (key[1], volume))
+            | beam.CombinePerKey(beam.CombineFn.from_callable(sum_volumes))
+        )
+        samples = self._samples(rows)
+        group = {
+            "attributes": items,
+            "daily": daily | "ByItem" >> beam.MapTuple(lambda key, volume: (key[0], (key[1], volume))),
+            "samples": samples,
+            "positives": rows[splits.POSITIVES],
+            "impressions": rows[splits.IMPRESSIONS],
+        }
+        return (group | "GroupByItem" >> beam.CoGroupByKey()) | "JoinItems" >> item_rows.JoinItems(
+            self._groups,
+            window_days=self._config.performance_window_days,
+            period=period,
+            totals=pvalue.AsSingleton(self._totals(samples, items)),
+            num_items=pvalue.AsSingleton(
+                items | beam.Keys() | beam.Distinct() | "NumItems" >> beam.combiners.Count.Globally()
+            ),
+            market=pvalue.AsDict(market),
+        )
+
+    def _samples(self, rows: Any) -> beam.PCollection:
+        """`(item_id, (train positives, unengaged impressions))`."""
+        positives = (
+            rows[splits.POSITIVES]
+            | "TrainOnly" >> beam.Filter(lambda row: row[1][0] == splits.TRAIN)
+            | "OnePositive" >> beam.Map(lambda row: (row[0], (1, 0)))
+        )
+        impressions = rows[splits.IMPRESSIONS] | "OneImpression" >> beam.Map(lambda row: (row[0], (0, 1)))
+        return (
+            (positives, impressions)
+            | "Samples" >> beam.Flatten()
+            | "SumSamples" >> beam.CombinePerKey(beam.CombineFn.from_callable(_sum_pairs))
+        )
+
+    def _totals(self, samples: beam.PCollection, items: beam.PCollection) -> beam.PCollection:
+        """Train positives and unengaged impressions of the catalogue's items: of what is written, what batches hold."""
+        return (
+            {"samples": samples, "attributes": items}
+            | "GroupSamples" >> beam.CoGroupByKey()
+            | "InCatalogue" >> beam.Filter(lambda element: any(True for _ in element[1]["attributes"]))
+            | "SamplesOfItem" >> beam.FlatMap(lambda element: element[1]["samples"])
+            | "Totals" >> beam.CombineGlobally(_sum_pairs)
+        )
+
+    def _sum_counts(self, counts: tuple[beam.PCollection, ...]) -> beam.PCollection:
+        return (
+            counts
+            | "AllCounts" >> beam.Flatten()
+            | "SumCounts" >> beam.CombinePerKey(beam.CombineFn.from_callable(sum))
+        )
+
+
+def _latest(moments: Any) -> int:
+    return max(moments, default=0)
+
+
+def _sum_pairs(pairs: Any) -> tuple[int, int]:
+    first = second = 0
+    for pair in pairs:
+        first += pair[0]
+        second += pair[1]
+    return first, second
+
+
+def _counts_by_reason(letters: beam.PCollection) -> beam.PCollection:
+    return letters | "Reason" >> beam.Map(_reason_of)
+
+
+def _reason_of(letter: str) -> tuple[str, int]:
+    fields = json.loads(letter)
+    return f"dead_letters.{fields['table']}.{fields['reason']}", 1

@@ -1,0 +1,1 @@
+"""Retrievers: the towers with an index of the catalogue, as one SavedModel."""

@@ -1,0 +1,70 @@
+"""Embeds the catalogue with the item tower: every item of the `catalog` split exactly once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import contract
+from trainer.export import EMBED_ITEM_EXAMPLES
+
+_BATCH = 2048
+_ITEM_SPEC = {"item_id": tf.io.FixedLenFeature([], tf.string), "positive_rate": tf.io.FixedLenFeature([], tf.float32)}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The embedded catalogue, sorted by id.
+
+    Attributes:
+        item_ids: [items] bytes, unique.
+        vectors: [items, dim] float32 unit vectors.
+        positive_rates: [items] float32, share of the train positives: popularity.
+    """
+
+    item_ids: np.ndarray
+    vectors: np.ndarray
+    positive_rates: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuses duplicate ids, vectors that are no numbers and an empty catalogue."""
+        if len(self.item_ids) == 0:
+            raise ValueError("The catalog split is empty: no item can be retrieved.")
+        unique, counts = np.unique(self.item_ids, return_counts=True)
+        if len(unique) != len(self.item_ids):
+            raise ValueError(f"Item ids must be unique. Received more than once: {unique[counts > 1][:5].tolist()}")
+        if not np.isfinite(self.vectors).all():
+            raise ValueError("Item vectors must be finite: the towers diverged. Train again with a lower learning rate.")
+
+    def save(self, folder: Path) -> None:
+        """Writes one array a file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("item_ids", "vectors", "positive_rates"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Catalog":
+        """Reads what `save` wrote; the vectors stay on disk until they are read."""
+        names = ("item_ids", "vectors", "positive_rates")
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r" if name == "vectors" else None) for name in names))
+
+
+def embed_catalog(towers: Any, files: list[str]) -> Catalog:
+    """Runs the item tower over raw catalogue examples.
+
+    Args:
+        towers: loaded SavedModel of the Trainer.
+        files: gzipped TFRecords of the `catalog` split.
+    """
+    embed = towers.signatures[EMBED_ITEM_EXAMPLES]
+    ids, rates, vectors = [], [], []
+    for records in tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_BATCH):
+        parsed = tf.io.parse_example(records, _ITEM_SPEC)
+        ids.extend(parsed["item_id"].numpy())
+        rates.append(parsed["positive_rate"].numpy())
+        vectors.append(embed(examples=records)[contract.OUTPUT_EMBEDDING].numpy())
+    item_ids = np.array(ids, dtype=np.bytes_)
+    order = np.argsort(item_ids)
+    return Catalog(item_ids[order], np.concatenate(vectors)[order], np.concatenate(rates)[order])

@@ -1,0 +1,97 @@
+"""The retriever: query tower, index and item ids as one versioned SavedModel that keeps the serving contract."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from schemas import contract
+from tfx_pipeline.index import indexes
+from tfx_pipeline.index.catalog import Catalog
+from trainer.export import EMBED_QUERY_EXAMPLES
+
+
+class Retriever(tf.Module):
+    """Answers queries with item ids, scores and its version.
+
+    Args:
+        towers: loaded SavedModel of the Trainer.
+        catalog: embedded items.
+        kind: of the index.
+        version: int64, the directory that it will be served from.
+        max_k: most results; lowered to the number of items.
+    """
+
+    def __init__(self, towers: Any, catalog: Catalog, *, kind: str, version: int, max_k: int) -> None:
+        super().__init__(name="retriever")
+        self.towers = towers
+        self._max_k = min(max_k, len(catalog.item_ids))
+        self._default_k = min(contract.DEFAULT_K, self._max_k)
+        self._index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self._max_k)
+        self._item_ids = tf.Variable(catalog.item_ids.astype(object), trainable=False, dtype=tf.string, name="item_ids")
+        self._version = str(version)
+
+    def signatures(self) -> dict[str, Callable]:
+        """Concrete functions by signature name."""
+        return {
+            contract.SIGNATURE_RETRIEVE: self._retrieve(),
+            contract.SIGNATURE_DEFAULT: self._serving_default(),
+            contract.SIGNATURE_EMBED_QUERY: self._embed(contract.SIGNATURE_EMBED_QUERY),
+            contract.SIGNATURE_EMBED_ITEM: self._embed(contract.SIGNATURE_EMBED_ITEM),
+        }
+
+    def _retrieve(self) -> Callable:
+        embed_query = self.towers.signatures[contract.SIGNATURE_EMBED_QUERY]
+        specs = {**_input_specs(embed_query), contract.INPUT_K: tf.TensorSpec([None], tf.int32, name=contract.INPUT_K)}
+
+        @tf.function
+        def retrieve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            k = tf.clip_by_value(tf.reduce_max(inputs.pop(contract.INPUT_K)), 1, self._max_k)
+            return self._answer(embed_query(**inputs)[contract.OUTPUT_EMBEDDING], k)
+
+        return retrieve.get_concrete_function(**specs)
+
+    def _serving_default(self) -> Callable:
+        embed_query = self.towers.signatures[EMBED_QUERY_EXAMPLES]
+
+        @tf.function
+        def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            vectors = embed_query(**{contract.INPUT_EXAMPLES: examples})[contract.OUTPUT_EMBEDDING]
+            return self._answer(vectors, tf.constant(self._default_k))
+
+        return serving_default.get_concrete_function(tf.TensorSpec([None], tf.string, name=contract.INPUT_EXAMPLES))
+
+    def _embed(self, signature: str) -> Callable:
+        embed = self.towers.signatures[signature]
+
+        @tf.function
+        def embed_versioned(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            vectors = embed(**inputs)[contract.OUTPUT_EMBEDDING]
+            return {contract.OUTPUT_EMBEDDING: vectors, contract.OUTPUT_MODEL_VERSION: self._versions(vectors)}
+
+        return embed_versioned.get_concrete_function(**_input_specs(embed))
+
+    def _answer(self, vectors: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores, positions = self._index(vectors, k)
+        return {
+            contract.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, positions),
+            contract.OUTPUT_SCORES: scores,
+            contract.OUTPUT_MODEL_VERSION: self._versions(vectors),
+        }
+
+    def _versions(self, vectors: tf.Tensor) -> tf.Tensor:
+        return tf.fill([tf.shape(vectors)[0]], self._version)
+
+
+def export_retriever(retriever: Retriever, folder: str) -> None:
+    """Writes the SavedModel; the ScaNN operations' namespace must be allowed by name."""
+    options = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])
+    tf.saved_model.save(retriever, folder, signatures=retriever.signatures(), options=options)
+
+
+def _input_specs(signature: Any) -> dict[str, tf.TensorSpec]:
+    return {
+        name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
+        for name, spec in signature.structured_input_signature[1].items()
+    }

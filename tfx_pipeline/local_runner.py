@@ -1,0 +1,125 @@
+"""Runs the whole pipeline on this machine: `python -m tfx_pipeline.local_runner --source=NAME --data=PATH --root=DIR`.
+
+Exit status: 0 only if a retriever was pushed, decided from ML Metadata; 1 with one clear reason otherwise; 2 for wrong
+arguments or unusable data.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline import configs
+from tfx_pipeline import logs
+
+_COMPONENTS = 10
+
+
+class RunError(Exception):
+    """The run did not push; the message is the one reason that is shown."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the arguments, runs, reports; returns the exit status."""
+    flags = _parse(argv)
+    logs.quiet_environment()
+    run_id = time.strftime("%Y%m%d-%H%M%S")
+    log_file = flags.root / "logs" / f"{run_id}.log"
+    try:
+        config = configs.build_config(flags.source, file=flags.config, settings=flags.set)
+        with _locked(flags.root), logs.logs_to(log_file, num_components=_COMPONENTS):
+            summary = _run(flags, config, run_id=run_id)
+    except RunError as error:
+        print(f"Not pushed: {error}\nThe whole log: {log_file}", file=sys.stderr)
+        return 1
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(summary)
+    return 0
+
+
+def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -> str:
+    """Tables, schema, pipeline, verdict, metrics, snapshot."""
+    from tfx_pipeline import dataset as datasets  # after the environment is quiet: these import TensorFlow
+    from tfx_pipeline import pipeline as pipelines
+    from tfx_pipeline import report
+    from tfx_pipeline.run_record import read_last_run
+
+    started_s = time.monotonic()
+    root = flags.root.resolve()
+    dataset = datasets.prepare_tables(flags.source, flags.data, root, config.source)
+    schema, schema_file = datasets.effective_schema(flags.source, dataset, root / "schema", extra=flags.schema)
+    places = pipelines.Places.below(root, dataset=dataset, schema_file=schema_file)
+    beam_args = [*flags.beam_arg] or ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+    pipeline = pipelines.create_pipeline(places, schema, config, run_id=run_id, beam_args=beam_args)
+    _launch(pipeline)
+    record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
+    facts = datasets.source_facts(dataset)
+    metrics = report.write_metrics(root, record, facts, config)
+    _require_push(record, metrics)
+    report.write_user_snapshot(root, record, dataset, facts)
+    return report.summary(metrics, seconds=time.monotonic() - started_s, root=root)
+
+
+def _launch(pipeline: Any) -> None:
+    import apache_beam.error
+    import grpc
+    import tensorflow as tf
+    from tfx import v1 as tfx
+
+    own = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
+    foreign = (apache_beam.error.BeamError, grpc.RpcError, tf.errors.OpError, subprocess.SubprocessError)
+    try:
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+    except (*own, *foreign) as error:
+        logging.getLogger("absl").exception("The pipeline stopped")  # to the file: the console gets the reason
+        raise RunError(_first_line(error)) from error
+
+
+def _require_push(record: Any, metrics: dict[str, Any]) -> None:
+    if record.unfinished:
+        raise RunError(f"these components did not complete: {', '.join(record.unfinished)}")
+    if metrics.get("refusals"):
+        raise RunError(f"the gate refused the model: {'; '.join(metrics['refusals'])}")
+    if record.pushed_version is None:
+        raise RunError("the Pusher did not push; a blessing is missing")
+
+
+def _first_line(error: BaseException) -> str:
+    """Beam appends the stage to the message of the error that a transform raised."""
+    return f"{type(error).__name__}: {str(error).split(' [while running')[0]}"
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Two runs in one root would mix their metadata."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"Another run is working in {root}. Wait for it or choose another --root.") from error
+        yield
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.local_runner", description=__doc__)
+    parser.add_argument("--source", required=True, help=f"one of {', '.join(configs.DEFAULTS)}")
+    parser.add_argument("--data", type=Path, help="file or folder that the source reads")
+    parser.add_argument("--root", type=Path, required=True, help="folder of everything that the run writes")
+    parser.add_argument("--config", type=Path, help="JSON file with sections of the configuration")
+    parser.add_argument("--schema", type=Path, help="schema file that is merged onto the shipped one")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable")
+    parser.add_argument("--beam_arg", action="append", default=[], help="option of Beam; repeatable")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

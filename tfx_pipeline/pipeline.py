@@ -1,0 +1,163 @@
+"""create_pipeline: the components and their order."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.proto import trainer_pb2
+from tfx.proto import transform_pb2
+
+from schemas import contract
+from tfx_pipeline import digest
+from tfx_pipeline.components.evaluator import RetrievalEvaluator
+from tfx_pipeline.components.example_gen import MarketplaceExampleGen
+from tfx_pipeline.components.indexer import Indexer
+from tfx_pipeline.components.pusher import VersionedPusher
+from tfx_pipeline.components.schema_validator import SchemaValidator
+from tfx_pipeline.components.server_validator import ServerValidator
+from tfx_pipeline.configs import RunConfig
+
+PIPELINE_NAME = "conversion_retrieval"
+_TRANSFORMED = ["train", "catalog"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes.
+
+    Attributes:
+        dataset: raw tables.
+        schema_file: effective schema; its name changes with its content.
+        artifacts: TFX's pipeline root.
+        metadata: ML Metadata's SQLite file.
+        serving: `<serving>/<version>` is pushed.
+    """
+
+    dataset: Path
+    schema_file: Path
+    artifacts: Path
+    metadata: Path
+    serving: Path
+
+    @classmethod
+    def below(cls, root: Path, *, dataset: Path, schema_file: Path) -> "Places":
+        """The fixed layout of a root folder."""
+        return cls(dataset, schema_file, root / "artifacts", root / "metadata.sqlite", root / "serving" / contract.MODEL_NAME)
+
+
+def create_pipeline(
+    places: Places, schema: schema_pb2.Schema, config: RunConfig, *, run_id: str, beam_args: list[str]
+) -> tfx.dsl.Pipeline:
+    """From raw tables to a pushed retriever.
+
+    Args:
+        places: folders and files.
+        schema: content of `places.schema_file`.
+        config: all options.
+        run_id: distinct by run.
+        beam_args: of every Beam stage.
+    """
+    return tfx.dsl.Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=str(places.artifacts),
+        components=_components(places, schema, config, run_id=run_id),
+        enable_cache=True,
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(places.metadata)),
+        beam_pipeline_args=beam_args,
+    )
+
+
+def _components(places: Places, schema: schema_pb2.Schema, config: RunConfig, *, run_id: str) -> list[BaseNode]:
+    schema_text = text_format.MessageToString(schema)
+
+    # Turns raw tables into the splits train, eval, impressions, catalog and queries.
+    example_gen = MarketplaceExampleGen(
+        str(places.dataset), schema, config.examples, code_digest=digest.code_digest(digest.EXAMPLES_CODE)
+    )
+
+    # Computes statistics of every split.
+    statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
+
+    # Brings the effective schema into ML Metadata.
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=str(places.schema_file))
+
+    # Stops the run when a split does not fit the schema.
+    validator = SchemaValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+
+    # Builds vocabularies and scales from train and catalog, and the graph that both towers and serving use.
+    transform = tfx.components.Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=_TRANSFORMED, transform=_TRANSFORMED),
+        custom_config={"schema": schema_text, "code_digest": digest.code_digest(digest.TRANSFORM_CODE)},
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(validator)
+
+    # Trains the two towers.
+    trainer = tfx.components.Trainer(
+        run_fn="trainer.run.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(splits=_TRANSFORMED),
+        eval_args=trainer_pb2.EvalArgs(splits=_TRANSFORMED),
+        custom_config={
+            "config": json.dumps(config.trainer.to_dict()),
+            "schema": schema_text,
+            "code_digest": digest.code_digest(digest.TRAINER_CODE),
+        },
+    )
+
+    # Embeds the catalogue and exports the versioned retriever.
+    indexer = Indexer(
+        examples=example_gen.outputs["examples"],
+        towers=trainer.outputs["model"],
+        kind=config.index.kind,
+        max_k=config.index.max_k,
+        code_digest=digest.code_digest(digest.INDEX_CODE),
+    )
+
+    # Ranks the whole catalogue for every evaluation row and decides the blessing.
+    evaluator = RetrievalEvaluator(
+        examples=example_gen.outputs["examples"],
+        towers=trainer.outputs["model"],
+        retriever=indexer.outputs["retriever"],
+        config=json.dumps(config.evaluation.to_dict()),
+        dataset=str(places.dataset),
+        code_digest=digest.code_digest(digest.EVALUATION_CODE),
+    )
+
+    # Starts a model server with the retriever and queries it.
+    server_validator = ServerValidator(
+        examples=example_gen.outputs["examples"],
+        retriever=indexer.outputs["retriever"],
+        code_digest=digest.code_digest(digest.SERVER_CODE),
+    )
+
+    # Copies a blessed retriever to the serving folder.
+    pusher = VersionedPusher(
+        indexer.outputs["retriever"],
+        evaluator.outputs["blessing"],
+        server_validator.outputs["blessing"],
+        base_directory=str(places.serving),
+        run_id=run_id,
+    )
+    return [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        validator,
+        transform,
+        trainer,
+        indexer,
+        evaluator,
+        server_validator,
+        pusher,
+    ]

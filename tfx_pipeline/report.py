@@ -1,0 +1,60 @@
+"""What a run leaves for people and scripts: `metrics.json`, the user snapshot and a summary on the console."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline.atomic import write_text
+from tfx_pipeline.components.evaluator import METRICS_FILE
+from tfx_pipeline.configs import RunConfig
+from tfx_pipeline.run_record import RunRecord
+from tfx_pipeline.snapshot import write_snapshot
+
+SNAPSHOT_FILE = "user_snapshot.sqlite"
+
+
+def write_metrics(root: Path, record: RunRecord, facts: dict[str, Any], config: RunConfig) -> dict[str, Any]:
+    """Writes `ROOT/metrics.json`: the evaluator's figures with the source, the configuration and what was pushed.
+
+    Returns:
+        The same values; empty when the evaluator did not run, and then nothing is written.
+    """
+    evaluation = record.uri("RetrievalEvaluator.evaluation")
+    if evaluation is None:
+        return {}
+    metrics = json.loads((evaluation / METRICS_FILE).read_text())
+    metrics = {
+        "pushed_version": record.pushed_version,
+        "data": {key: facts.get(key, "") for key in ("source", "kind", "notice", "set_aside")},
+        **metrics,
+        "config": config.to_dict(),
+    }
+    write_text(root / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def write_user_snapshot(root: Path, record: RunRecord, dataset: Path, facts: dict[str, Any]) -> None:
+    """Writes the snapshot beside the served model."""
+    examples = record.uri("MarketplaceExampleGen.examples")
+    path = root / "serving" / SNAPSHOT_FILE
+    write_snapshot(str(examples), dataset, path, source=facts["source"], notice=facts.get("notice", ""))
+
+
+def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:
+    """A table of recall and the facts that a person wants first."""
+    data = metrics["data"]
+    lines = [
+        "",
+        f"Pushed version {metrics['pushed_version']} to {root / 'serving'} in {seconds:.0f} s "
+        f"({metrics['num_items']:,} items, index {metrics['index']['kind']})",
+        f"Data: {data['source']} ({data['kind'] or 'brought by the user'})" + (f". {data['notice']}" if data["notice"] else ""),
+        "",
+        f"{'recall over the whole catalogue':<52}{'@10':>8}{'@100':>8}{'@1000':>8}",
+    ]
+    for title, section, number in (("eval, each conversion", "eval", "num_rows"), ("queries, mean of users", "queries", "num_users")):
+        for kind, values in metrics[section].items():
+            for scorer in ("model", "popularity", "best_possible"):
+                if scorer in values:
+                    name = f"{title}, {kind} ({values[number]:,}): {scorer.replace('_', ' ')}"
+                    lines.append(f"{name:<52}"[:52] + "".join(f"{value:>8.3f}" for value in values[scorer].values()))
+    return "\n".join(lines)

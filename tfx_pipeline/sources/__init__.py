@@ -1,0 +1,1 @@
+"""Adapters that turn public data sets into the raw tables of the data contract."""

@@ -1,0 +1,86 @@
+"""Options of the model and of its training."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+ARCHITECTURES = ("parallel", "sequential", "cross", "dense")
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How the towers are built and trained.
+
+    Attributes:
+        architecture: Cross layers and dense stack in `parallel`, `sequential` (Cross then dense), `cross` or `dense` only.
+        output_dim: length of query and item vectors.
+        item_dim: width of the item table, which history, subject and item tower share.
+        feature_dim: width of every other table.
+        num_cross_layers: DCN-v2 Cross layers per tower.
+        cross_projection_dim: rank of a Cross layer's kernel; 0: full.
+        dense_units: widths of the dense stack.
+        use_performance: whether item performance features enter the item tower.
+        content_tokens: title tokens of an item that its content in a history may use, at most; 0: no content in histories.
+        history_dropout: share of a history that training hides, at random for each row, in [0, 1).
+        item_dropout: share of item ids that training hides from the item tower, so that content learns to stand alone, in [0, 1).
+        temperature: of the softmax over inner products of unit vectors.
+        use_logq: whether logits are corrected by the log of the expected count.
+        conversion_weight: weight of a conversion row.
+        engagement_weight: weight of an engagement row, at full click duration.
+        t_max_s: click duration of full weight, seconds; an unknown duration has the weight of half of it.
+        batch_size: rows per step.
+        epochs: passes over train.
+        max_steps: stops earlier when positive.
+        learning_rate: of dense layers (Adam).
+        table_learning_rate: of embedding tables (Adagrad).
+        clip_norm: gradients' global norm, at most.
+        seed: of initial weights, shuffling and dropout.
+    """
+
+    architecture: str = "parallel"
+    output_dim: int = 64
+    item_dim: int = 64
+    feature_dim: int = 16
+    num_cross_layers: int = 2
+    cross_projection_dim: int = 0
+    dense_units: tuple[int, ...] = (256, 128, 64)
+    use_performance: bool = False
+    content_tokens: int = 6
+    history_dropout: float = 0.3
+    item_dropout: float = 0.1
+    temperature: float = 0.1
+    use_logq: bool = True
+    conversion_weight: float = 1.0
+    engagement_weight: float = 0.3
+    t_max_s: float = 120.0
+    batch_size: int = 1024
+    epochs: int = 4
+    max_steps: int = 0
+    learning_rate: float = 0.001
+    table_learning_rate: float = 0.1
+    clip_norm: float = 10.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Rejects values that no run could use."""
+        object.__setattr__(self, "dense_units", tuple(self.dense_units))
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"trainer.architecture must be one of {ARCHITECTURES}. Received: {self.architecture!r}")
+        for name in ("output_dim", "item_dim", "feature_dim", "batch_size", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"trainer.{name} must be >= 1. Received: {getattr(self, name)}")
+        for name in ("temperature", "t_max_s", "learning_rate", "table_learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"trainer.{name} must be positive. Received: {getattr(self, name)}")
+        for name in ("history_dropout", "item_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"trainer.{name} must be in [0, 1). Received: {getattr(self, name)}")
+        if self.conversion_weight < 0 or self.engagement_weight < 0 or not self.conversion_weight + self.engagement_weight:
+            raise ValueError(
+                "trainer.conversion_weight and trainer.engagement_weight must not be negative, nor both 0. "
+                f"Received: {self.conversion_weight}, {self.engagement_weight}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**dataclasses.asdict(self), "dense_units": list(self.dense_units)}

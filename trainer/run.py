@@ -1,0 +1,119 @@
+"""run_fn: what TFX's Trainer calls; reads examples, trains, exports the towers."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_transform as tft
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from schemas.features import MAX_PATH_LEVELS
+from schemas.features import FeatureGroups
+from schemas.features import feature_groups
+from trainer.config import TrainerConfig
+from trainer.export import export_towers
+from trainer.inputs import count_records
+from trainer.inputs import training_batches
+from trainer.inputs import training_spec
+from trainer.model import ConversionModel
+from trainer.tables import ITEM_VOCABULARY
+from trainer.tables import ItemContent
+from trainer.tables import content_features
+from trainer.tables import vocabulary_sizes
+
+log = logging.getLogger(__name__)
+_CATALOG_MARK = "/Split-catalog/"
+_PROGRESS_S = 10.0
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains on the `train` files and exports to `fn_args.serving_model_dir`.
+
+    `fn_args.custom_config` holds `config` (a TrainerConfig as JSON) and `schema` (text format). `fn_args.train_files` are the
+    splits `train` and `catalog`.
+    """
+    config = TrainerConfig(**json.loads(fn_args.custom_config["config"]))
+    groups = feature_groups(text_format.Parse(fn_args.custom_config["schema"], schema_pb2.Schema()))
+    tf_transform = tft.TFTransformOutput(fn_args.transform_output)
+    files = [file for pattern in fn_args.train_files for file in tf.io.gfile.glob(pattern)]
+    catalog = [file for file in files if _CATALOG_MARK in file]
+    train = [file for file in files if _CATALOG_MARK not in file]
+
+    tf.keras.utils.set_random_seed(config.seed)
+    model = build_model(tf_transform, groups, catalog, config)
+    fit(model, train, training_spec(tf_transform, groups), config, folder=Path(fn_args.model_run_dir))
+    export_towers(model, tf_transform, groups, fn_args.serving_model_dir)
+
+
+def build_model(
+    tf_transform: tft.TFTransformOutput, groups: FeatureGroups, catalog: list[str], config: TrainerConfig
+) -> ConversionModel:
+    """A model with the vocabularies' sizes and the catalogue's content."""
+    sizes = vocabulary_sizes(tf_transform, groups)
+    features = content_features(groups) if config.content_tokens else ()
+    content = None
+    if features:
+        widths = {f.name: {"path": MAX_PATH_LEVELS, "text": config.content_tokens}.get(f.treatment, 1) for f in features}
+        content = ItemContent(features, widths, sizes[ITEM_VOCABULARY])
+        spec = training_spec(tf_transform, groups)
+        wanted = {f"{ITEM_VOCABULARY}_xf", *(feature.transformed_name for feature in features)}
+        records = tf.data.TFRecordDataset(catalog, compression_type="GZIP").batch(4096)
+        content.fill(records.map(lambda batch: tf.io.parse_example(batch, {n: s for n, s in spec.items() if n in wanted})))
+    log.info("Model: vocabularies %s; content of histories: %s", sizes, [f.name for f in features] or "ids only")
+    return ConversionModel(groups, sizes, content, config)
+
+
+def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerConfig, *, folder: Path) -> None:
+    """Trains; writes a checkpoint per epoch and TensorBoard logs below the folder.
+
+    Raises:
+        ValueError: fewer rows than one batch even at the smallest batch size that learns anything.
+    """
+    num_rows = count_records(files)
+    batch_size = min(config.batch_size, num_rows)
+    if batch_size < 2:
+        raise ValueError(f"The train split must have at least 2 rows for in-batch negatives. Received: {num_rows}")
+    steps_per_epoch = num_rows // batch_size
+    total = config.max_steps or steps_per_epoch * config.epochs
+    epochs = max(1, round(total / steps_per_epoch)) if config.max_steps > steps_per_epoch else 1 if config.max_steps else config.epochs
+    log.info("Training on %s rows: %s steps of %s", num_rows, total, batch_size)
+    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
+    batches = training_batches(files, spec, batch_size=batch_size, seed=config.seed)
+    model.fit(
+        batches.repeat(),
+        epochs=epochs,
+        steps_per_epoch=-(-total // epochs),
+        verbose=0,
+        callbacks=[
+            tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
+            tf.keras.callbacks.ModelCheckpoint(str(folder / "checkpoints" / "epoch-{epoch:02d}"), save_weights_only=True),
+            tf.keras.callbacks.TerminateOnNaN(),
+            _Progress(total, batch_size),
+        ],
+    )
+
+
+class _Progress(tf.keras.callbacks.Callback):
+    """Logs step, loss and speed every few seconds, and stops on a loss that is no number."""
+
+    def __init__(self, total_steps: int, batch_size: int) -> None:
+        super().__init__()
+        self._total_steps = total_steps
+        self._batch_size = batch_size
+        self._step = 0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._start_s = self._told_s = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._step += 1
+        now_s = time.monotonic()
+        if now_s - self._told_s < _PROGRESS_S and self._step < self._total_steps:
+            return
+        self._told_s = now_s
+        rate = self._step * self._batch_size / (now_s - self._start_s)
+        log.info("Step %s of %s: loss %.4f, %.0f examples/s", self._step, self._total_steps, (logs or {})["loss"], rate)

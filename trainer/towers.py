@@ -1,0 +1,164 @@
+"""The query tower and the item tower: features to unit vectors, DCN-v2 Cross layers in parallel with a dense stack."""
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from schemas.features import Feature
+from schemas.features import FeatureGroups
+from trainer.config import TrainerConfig
+from trainer.preprocessing import PADDING
+from trainer.tables import ITEM_VOCABULARY
+from trainer.tables import EmbeddingTables
+from trainer.tables import ItemContent
+from trainer.tables import dense_indices
+
+Features = dict[str, tf.Tensor | tf.RaggedTensor]
+_NUM_AGE_BUCKETS = 32
+_AGE_BUCKETS_PER_LOG_DAY = 4.0
+
+
+class CrossAndDense(tf.keras.layers.Layer):
+    """[batch, width] -> [batch, output_dim] unit vectors.
+
+    Cross layers: Wang et al., "DCN V2", WWW 2021. `parallel`: both on the same input, concatenated; published for
+    conversion retrieval (see the README).
+    """
+
+    def __init__(self, config: TrainerConfig, *, name: str) -> None:
+        super().__init__(name=name)
+        self._architecture = config.architecture
+        rank = config.cross_projection_dim or None
+        self._crosses = [tfrs.layers.dcn.Cross(projection_dim=rank) for _ in range(config.num_cross_layers)]
+        self._stack = [tf.keras.layers.Dense(units, activation="relu") for units in config.dense_units]
+        self._head = tf.keras.layers.Dense(config.output_dim, use_bias=False)
+
+    def call(self, x0: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+        """Combines the two paths as the architecture says, and adds `own`.
+
+        Args:
+            x0: [batch, width] all features.
+            own: [batch, output_dim] the item's own vector, or the mean of the history's: our addition, by which a repeat
+                purchase finds its item again without the layers having to learn the identity.
+        """
+        crossed, dense = x0, x0
+        if self._architecture != "dense":
+            for layer in self._crosses:
+                crossed = layer(x0, crossed)
+        if self._architecture == "sequential":
+            dense = crossed
+        if self._architecture != "cross":
+            for layer in self._stack:
+                dense = layer(dense)
+        combined = {"parallel": lambda: tf.concat([crossed, dense], axis=1), "cross": lambda: crossed}
+        mixed = self._head(combined.get(self._architecture, lambda: dense)())
+        return tf.math.l2_normalize(mixed + own, axis=1)
+
+
+class ItemTower(tf.keras.layers.Layer):
+    """Item features -> [batch, output_dim] unit vectors.
+
+    Args:
+        groups: features of the schema.
+        tables: shared with the query tower.
+        config: `use_performance`, `item_dropout` and sizes.
+    """
+
+    def __init__(self, groups: FeatureGroups, tables: EmbeddingTables, config: TrainerConfig) -> None:
+        super().__init__(name="item_tower")
+        self._features = tuple(f for f in groups.item if config.use_performance or not f.is_performance)
+        self._tables = tables
+        self._item_dropout = config.item_dropout
+        self._body = CrossAndDense(config, name="item_body")
+        self._item = groups[ITEM_VOCABULARY]
+
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        """In training, hides some ids, so that content and the unknown id learn to stand for an item."""
+        features = dict(features)
+        key = f"{ITEM_VOCABULARY}_xf"
+        if training and self._item_dropout > 0:
+            shown = tf.random.uniform(tf.shape(features[key])) >= self._item_dropout
+            features[key] = tf.where(shown, features[key], PADDING)
+        parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
+        own = self._tables.identity(self._tables.lookup(self._item, features[key]))
+        return self._body(tf.concat(parts, axis=1), own)
+
+
+class QueryTower(tf.keras.layers.Layer):
+    """User, context and history features -> [batch, output_dim] unit vectors.
+
+    Args:
+        groups: features of the schema.
+        tables: shared with the item tower.
+        content: of the items in a history; None: histories know ids only.
+        config: `history_dropout` and sizes.
+    """
+
+    def __init__(
+        self, groups: FeatureGroups, tables: EmbeddingTables, content: ItemContent | None, config: TrainerConfig
+    ) -> None:
+        super().__init__(name="query_tower")
+        self._features = groups.of_role("query", "context")
+        self._tables = tables
+        self._history = HistoryPooling(groups, tables, content, config)
+        self._body = CrossAndDense(config, name="query_body")
+
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        """An empty history pools to zeros."""
+        parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
+        history = self._history(features, training=training)
+        own = self._tables.identity(history[:, : self._tables.item_dim])
+        return self._body(tf.concat([*parts, history], axis=1), own)
+
+
+class HistoryPooling(tf.keras.layers.Layer):
+    """Weighted mean of the items in a history, and of their content; weights are learned from event type and age."""
+
+    def __init__(
+        self, groups: FeatureGroups, tables: EmbeddingTables, content: ItemContent | None, config: TrainerConfig
+    ) -> None:
+        super().__init__(name="history")
+        self._item = groups["history_item_id"]
+        self._event = groups["history_event"]
+        self._age = groups["history_age_days"]
+        self._tables = tables
+        self._content = content
+        self._dropout = config.history_dropout
+        self._event_score = tf.keras.layers.Dense(1, use_bias=False)
+        self._age_score = tf.keras.layers.Embedding(_NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name="table_age")
+
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+        """Ragged [batch, n] lists -> [batch, item_dim + content width]."""
+        items = dense_indices(features[self._item.transformed_name])
+        mask = items != PADDING
+        if training and self._dropout > 0:
+            mask &= tf.random.uniform(tf.shape(items)) >= self._dropout
+        weights = self._weights(features, mask)
+        unique, positions = tf.unique(tf.reshape(items, [-1]))
+        vectors = [self._tables.lookup(self._item, unique), *self._content_vectors(unique)]
+        rows = tf.gather(tf.concat(vectors, axis=1), tf.reshape(positions, tf.shape(items)))
+        return tf.einsum("bn,bnd->bd", weights, rows)
+
+    def _weights(self, features: Features, mask: tf.Tensor) -> tf.Tensor:
+        """[batch, n], non-negative, summing to 1 over what the mask shows."""
+        events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
+        ages = features[self._age.transformed_name].to_tensor(0.0)
+        buckets = tf.cast(tf.minimum(ages * _AGE_BUCKETS_PER_LOG_DAY, _NUM_AGE_BUCKETS - 1), tf.int64)
+        scores = tf.squeeze(self._event_score(events) + self._age_score(buckets), axis=-1)
+        weights = tf.where(mask, tf.exp(tf.clip_by_value(scores, -8.0, 8.0)), 0.0)
+        return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
+
+    def _content_vectors(self, items: tf.Tensor) -> list[tf.Tensor]:
+        if self._content is None:
+            return []
+        return [self._tables.mean(f, self._content.lookup(f, items)) for f in self._content.features]
+
+
+def embed(feature: Feature, values: tf.Tensor | tf.RaggedTensor, tables: EmbeddingTables) -> tf.Tensor:
+    """One transformed feature -> float32 [batch, width]."""
+    if feature.treatment == "numeric":
+        return values[:, tf.newaxis]
+    if feature.treatment == "vector":
+        return values
+    if feature.treatment in ("text", "path"):
+        return tables.mean(feature, dense_indices(values))
+    return tables.lookup(feature, values)
