@@ -1,5 +1,7 @@
 """A small market with planted tastes, transformed, trained on and exported once for all tests that need a model."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,18 @@ feature { name: "own_note" type: BYTES annotation { tag: "context" tag: "text" t
 feature { name: "own_vector" type: FLOAT annotation { tag: "item" tag: "vector" tag: "items" } }
 """
 """One entry each of a categorical, a numeric, a text and a vector: all that a new feature needs."""
+_FRESH = """
+import sys
+import numpy as np
+import tensorflow as tf
+import scann
+for line in sys.stdin:
+    folder, signature, given, found = line.rstrip("\\n").split("\\t")
+    inputs = {name: tf.constant(value.tolist()) for name, value in np.load(given, allow_pickle=True).items()}
+    outputs = tf.saved_model.load(folder).signatures[signature](**inputs)
+    np.savez(found, **{name: value.numpy() for name, value in outputs.items()})
+    print("done", flush=True)
+"""
 _LEFT_OUT = (  # nothing new beside those that stay, and each costs time
     "user_num_add_to_carts",
     "user_num_purchases",
@@ -28,6 +42,9 @@ _LEFT_OUT = (  # nothing new beside those that stay, and each costs time
     "query",
     "price",
     "item_engagement_index",
+    "user_num_saves",
+    "surface",
+    "advertiser_id",
     "item_click_rate",
 )
 
@@ -84,9 +101,9 @@ class Trained:
 
 def serialize(row: dict) -> bytes:
     """One tf.Example, by TensorFlow's own protos."""
-    import tensorflow as tf
+    from tensorflow.core.example.example_pb2 import Example
 
-    example = tf.train.Example()
+    example = Example()
     for name, value in row.items():
         values = value if isinstance(value, list) else [value]
         feature = example.features.feature[name]
@@ -152,7 +169,29 @@ def _rows(random: np.random.Generator, items: dict[str, dict], num_rows: int) ->
 
 
 @pytest.fixture(scope="session")
-def market(tmp_path_factory):
+def fresh_process(tmp_path_factory):
+    """Asks signatures of SavedModels in a process that has seen nothing but their folders."""
+    folder = tmp_path_factory.mktemp("fresh_process")
+    errors = (folder / "stderr").open("w")
+    command = [sys.executable, "-c", _FRESH]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+
+    def ask(model: str, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        np.savez(folder / "given.npz", **{name: np.asarray(value) for name, value in inputs.items()})
+        print(model, signature, folder / "given.npz", folder / "found.npz", sep="\t", file=process.stdin, flush=True)
+        assert process.stdout.readline() == "done\n", (folder / "stderr").read_text()
+        with np.load(folder / "found.npz", allow_pickle=True) as found:
+            return dict(found)
+
+    yield ask
+    process.stdin.close()
+    process.wait(timeout=30)
+    process.stdout.close()
+    errors.close()
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory, fresh_process):  # which imports TensorFlow while the market is made
     from google.protobuf import text_format
 
     from schemas import tables
@@ -163,7 +202,10 @@ def market(tmp_path_factory):
     folder = tmp_path_factory.mktemp("market")
     own = folder / "own.pbtxt"
     own.write_text(OWN_FEATURES)
-    columns = {table: {*columns, "own_segment", "own_score", "own_note", "own_vector"} for table, columns in tables.TABLES.items()}
+    columns = {
+        table: {*columns, "own_segment", "own_score", "own_note", "own_vector"}
+        for table, columns in tables.TABLES.items()
+    }
     schema, _ = prune_schema(load_schema(extra=own), columns=columns, vector_lengths={"own_vector": 3})
     kept = [feature for feature in schema.feature if feature.name not in _LEFT_OUT]
     del schema.feature[:]
@@ -171,15 +213,18 @@ def market(tmp_path_factory):
 
     random = np.random.default_rng(7)
     items = _items(random)
-    rows = _rows(random, items, 600)
-    train, evaluation = rows[:480], rows[480:]
+    rows = _rows(random, items, 400)
+    train, evaluation = rows[:320], rows[320:]
     rate = {row["item_id"]: row["positive_rate"] for row in rows}
     catalog = [{**item, "positive_rate": rate.get(name, 0.0), "impression_rate": 0.0} for name, item in items.items()]
     raw = {"train": train, "eval": evaluation, "catalog": catalog}
     raw_files = {
-        split: _write(folder / f"raw/Split-{split}/part.gz", [serialize(row) for row in found]) for split, found in raw.items()
+        split: _write(folder / f"raw/Split-{split}/part.gz", [serialize(row) for row in found])
+        for split, found in raw.items()
     }
-    transformed_files = _transform(folder, schema, {"train": train, "catalog": catalog}, text_format.MessageToString(schema))
+    transformed_files = _transform(
+        folder, schema, {"train": train, "catalog": catalog}, text_format.MessageToString(schema)
+    )
 
     import tensorflow_transform as tft
 
@@ -240,19 +285,21 @@ def _apply_transform(folder: Path, spec: dict, rows: dict[str, list[dict]]) -> d
     files = {}
     for split, found in rows.items():
         transformed = layer(tf.io.parse_example([serialize(row) for row in found], spec))
-        records = [coder.encode(_row(transformed, number)) for number in range(len(found))]
+        columns = {name: _column(value) for name, value in transformed.items()}
+        records = [
+            coder.encode({name: column[number] for name, column in columns.items()}) for number in range(len(found))
+        ]
         files[split] = _write(folder / f"transformed/Split-{split}/part.gz", records)
     return files
 
 
-def _row(batch: dict, number: int) -> dict:
+def _column(value: Any) -> list:
     import tensorflow as tf
 
-    row = {}
-    for name, value in batch.items():
-        ragged = tf.RaggedTensor.from_sparse(value) if isinstance(value, tf.SparseTensor) else value
-        row[name] = ragged[number].numpy()
-    return row
+    if not isinstance(value, tf.SparseTensor):
+        return list(value.numpy())
+    rows, values = value.indices.numpy()[:, 0], value.values.numpy()
+    return [values[rows == number] for number in range(value.dense_shape[0])]
 
 
 def _instance(row: dict, spec: dict) -> dict:
@@ -263,12 +310,8 @@ def _parse(files: list[str], tf_transform: Any) -> list[dict]:
     import tensorflow as tf
 
     records = list(tf.data.TFRecordDataset(files, "GZIP"))
-    spec = tf_transform.transformed_feature_spec()
-    parsed = [tf.io.parse_single_example(record, spec) for record in records]
-    return [
-        {name: (value.values if isinstance(value, tf.SparseTensor) else value).numpy() for name, value in row.items()}
-        for row in parsed
-    ]
+    columns = {n: _column(v) for n, v in tf.io.parse_example(records, tf_transform.transformed_feature_spec()).items()}
+    return [{name: column[number] for name, column in columns.items()} for number in range(len(records))]
 
 
 @pytest.fixture(scope="session")
@@ -288,17 +331,22 @@ def trained(market, small_config, tmp_path_factory):
     import tensorflow as tf
 
     from trainer.export import export_towers
+    from trainer.inputs import training_batches
     from trainer.inputs import training_spec
     from trainer.run import build_model
-    from trainer.run import fit
 
     folder = tmp_path_factory.mktemp("trained")
-    config = small_config(max_steps=100, learning_rate=0.01, seed=3)
+    config = small_config(learning_rate=0.01, seed=3)
     tf.keras.utils.set_random_seed(config.seed)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     batch = market.batch(64)
     before = float(model.compute_loss(batch))
-    fit(model, market.transformed_files["train"], training_spec(market.tf_transform, market.groups), config, folder=folder)
+    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
+    step = tf.function(model.train_step, autograph=False)
+    spec = training_spec(market.tf_transform, market.groups)
+    batches = training_batches(market.transformed_files["train"], spec, batch_size=64, seed=config.seed)
+    for inputs in batches.repeat().take(100):
+        step(inputs)
     after = float(model.compute_loss(batch))
     export_towers(model, market.tf_transform, market.groups, str(folder / "towers"))
     return Trained(model, str(folder / "towers"), before, after)
@@ -310,5 +358,3 @@ def towers(trained):
     import tensorflow as tf
 
     return tf.saved_model.load(trained.folder)
-
-

@@ -88,29 +88,44 @@ def build_config(source: str, *, file: Path | None = None, settings: typing.Sequ
     for setting in settings:
         section, name, value = _parse_setting(setting)
         values.setdefault(section, {})[name] = value
-    sections = {f.name: f.default_factory for f in dataclasses.fields(RunConfig)}
+    sections: dict[str, Any] = {f.name: f.default_factory for f in dataclasses.fields(RunConfig)}
     if unknown := set(values) - set(sections):
         raise ValueError(f"Unknown section of the configuration: {sorted(unknown)}. Sections: {', '.join(sections)}")
-    built = {name: kind(**values.get(name, {})) if name == "source" else _section(name, kind, values.get(name, {})) for name, kind in sections.items()}
+    built = {
+        name: kind(**values.get(name, {})) if name == "source" else _section(name, kind, values.get(name, {}))
+        for name, kind in sections.items()
+    }
     return RunConfig(**built)
 
 
-def convert(text: Any, kind: Any, *, name: str) -> Any:
-    """A command-line text as the field's type; other values as they are.
+def convert(value: Any, kind: Any, *, name: str) -> Any:
+    """A command-line text or a file's value as the field's type.
 
     Raises:
-        ValueError: the text does not parse.
+        ValueError: the text does not parse, or the value has another type.
     """
-    if not isinstance(text, str) or kind is str:
-        return text
+    error: Exception | None = None
     try:
-        if kind is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        if kind in (int, float):
-            return kind(text)
-        return tuple(int(part) for part in text.split(",") if part)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}. Received: {text!r}") from error
+        found = _parse(value, kind) if isinstance(value, str) else value
+    except (KeyError, ValueError) as caught:
+        error = caught
+    if error or not _is(found, kind):
+        raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}. Received: {value!r}") from error
+    return float(found) if kind is float else found
+
+
+def _parse(text: str, kind: Any) -> Any:
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+    if kind in (int, float, str):
+        return kind(text)
+    return tuple(int(part) for part in text.split(",") if part)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value fits a field: a whole number is a float, a list a tuple, but a bool is no number."""
+    accepted: Any = {bool: bool, int: int, float: (int, float), str: str}.get(kind, (list, tuple))
+    return isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
 
 
 def _section(section: str, kind: Any, values: dict[str, Any]) -> Any:

@@ -45,7 +45,9 @@ def prepare_tables(source: str, data: Path | None, root: Path, options: dict[str
     module = importlib.import_module(f"tfx_pipeline.sources.{source}")
     chosen = _options(module.Options, options)
     out, key_file = root / "tables", root / "tables.key"
-    key = json.dumps([source, *_fingerprint(data), dataclasses.asdict(chosen), code_digest(["tfx_pipeline/sources"])], default=str)
+    key = json.dumps(
+        [source, *_fingerprint(data), dataclasses.asdict(chosen), code_digest(["tfx_pipeline/sources"])], default=str
+    )
     if out.is_dir() and key_file.exists() and key_file.read_text() == key:
         log.info("Raw tables: as they are in %s", out)
         return out
@@ -102,7 +104,11 @@ def _fingerprint(data: Path | None) -> tuple[str, list[tuple[str, int, int]]]:
 
 def _shards(dataset: Path, table: str) -> list[str]:
     folder = dataset / table
-    return sorted(str(path) for path in folder.iterdir() if not path.name.startswith((".", "_"))) if folder.is_dir() else []
+    return (
+        sorted(str(path) for path in folder.iterdir() if not path.name.startswith((".", "_")))
+        if folder.is_dir()
+        else []
+    )
 
 
 def _columns(dataset: Path, table: str) -> set[str]:

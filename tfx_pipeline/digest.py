@@ -30,7 +30,9 @@ def code_digest(paths: Iterable[str], *, root: Path = _PROJECT) -> str:
     for path in paths:
         place = root / path
         if not place.exists():
-            raise FileNotFoundError(f"The code digest names {place}, which does not exist. Mend tfx_pipeline/digest.py.")
+            raise FileNotFoundError(
+                f"The code digest names {place}, which does not exist. Mend tfx_pipeline/digest.py."
+            )
         files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.suffix in _ENDINGS)
         for file in files:
             found.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")

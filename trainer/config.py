@@ -48,7 +48,7 @@ class TrainerConfig:
     content_tokens: int = 6
     history_dropout: float = 0.3
     item_dropout: float = 0.1
-    temperature: float = 0.1
+    temperature: float = 0.07
     use_logq: bool = True
     conversion_weight: float = 1.0
     engagement_weight: float = 0.3
@@ -57,7 +57,7 @@ class TrainerConfig:
     epochs: int = 4
     max_steps: int = 0
     learning_rate: float = 0.001
-    table_learning_rate: float = 0.1
+    table_learning_rate: float = 0.05
     clip_norm: float = 10.0
     seed: int = 1
 

@@ -45,7 +45,7 @@ class Towers(tf.Module):
         return {contract.OUTPUT_EMBEDDING: tower(wanted, training=False)}
 
     def _on_tensors(self, features: tuple[Feature, ...], tower: Callable) -> Callable:
-        @tf.function
+        @tf.function(autograph=False)
         def embed(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             return self._embed(sparse_inputs(inputs, features), features, tower)
 
@@ -54,7 +54,7 @@ class Towers(tf.Module):
     def _on_examples(self, features: tuple[Feature, ...], tower: Callable) -> Callable:
         spec = {f.name: tf.io.VarLenFeature(tf.string if f.is_string else tf.float32) for f in features}
 
-        @tf.function
+        @tf.function(autograph=False)
         def embed(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return self._embed(tf.io.parse_example(examples, spec), features, tower)
 
@@ -79,7 +79,7 @@ def tensor_spec(feature: Feature) -> tf.TensorSpec:
 def sparse_inputs(inputs: dict[str, tf.Tensor], features: tuple[Feature, ...]) -> dict[str, tf.SparseTensor]:
     """Named tensors -> what an example parses to: missing values have no entry.
 
-    A history's lists stay aligned: where its item id is missing the other lists are cut too, and a missing age is 0.
+    A history's lists stay aligned: a place whose item id is missing is left out of all of them, and a missing age is 0.
     """
     sparse = {}
     for feature in features:
@@ -89,6 +89,8 @@ def sparse_inputs(inputs: dict[str, tf.Tensor], features: tuple[Feature, ...]) -
         if feature.role == "history":
             present = inputs[contract.HISTORY_ITEM_ID] != contract.MISSING_STRING
             dense = dense if feature.is_string else tf.where(tf.math.is_finite(dense), dense, 0.0)
+            sparse[feature.name] = tf.ragged.boolean_mask(dense, present).to_sparse()
+            continue
         where = tf.where(present)
         values = tf.gather_nd(dense, where)
         sparse[feature.name] = tf.SparseTensor(where, values, tf.shape(dense, out_type=tf.int64))

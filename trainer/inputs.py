@@ -5,11 +5,13 @@ import tensorflow_transform as tft
 
 from schemas.features import FeatureGroups
 
-_SHUFFLE_BUFFER = 100_000
+_SHUFFLE_BUFFER = 400_000
 _LABELS = ("task", "click_duration_s", "value", "positive_rate")
 
 
-def training_spec(tf_transform: tft.TFTransformOutput, groups: FeatureGroups) -> dict[str, tf.io.VarLenFeature | tf.io.FixedLenFeature]:
+def training_spec(
+    tf_transform: tft.TFTransformOutput, groups: FeatureGroups
+) -> dict[str, tf.io.VarLenFeature | tf.io.FixedLenFeature]:
     """Feature specs of what the model reads: tower inputs, labels and sampling rates; lists are ragged."""
     full = tf_transform.transformed_feature_spec()
     names = [feature.transformed_name for feature in (*groups.query, *groups.item)]

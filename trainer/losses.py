@@ -41,7 +41,7 @@ def sampled_softmax_loss(
 
 
 def duration_weight(duration_s: tf.Tensor, *, t_max_s: float) -> tf.Tensor:
-    """Weight of a click in [0, 1], `log1p(min(t, t_max) / t_max) / log 2`: our choice, the published one has no formula.
+    """Weight of a click in [0, 1], `log1p(min(t, t_max) / t_max) / log 2`: our choice, no formula is published.
 
     Args:
         duration_s: [batch] float32 seconds; negative: unknown, taken as half of `t_max_s`.

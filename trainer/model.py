@@ -35,7 +35,8 @@ class ConversionModel(tfrs.models.Model):
         self.query_tower = QueryTower(groups, self._tables, content, config)
         self.item_tower = ItemTower(groups, self._tables, config)
         # Adam keeps dense moments of a table; Adagrad touches only the rows of the batch.
-        self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(config.table_learning_rate)
+        # Gradients of a mean over the batch are about 1e-4 an entry; the default accumulator, 0.1, would freeze the tables.
+        self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(config.table_learning_rate, initial_accumulator_value=1e-8)
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
         """Scalar loss of a batch of transformed examples."""

@@ -17,7 +17,7 @@ PADDING = 0
 """Index of a missing or unknown value; a vocabulary's own entries start at 1."""
 MAX_VOCABULARY = 200_000
 """Most entries of a vocabulary but those of ids, which are whole."""
-_SEPARATORS = r"[^\p{L}\p{N}]+"
+_SEPARATORS = r"[^\p{L}\p{M}\p{N}]+"
 
 
 def preprocessing_fn(inputs: dict[str, tf.SparseTensor], custom_config: dict[str, Any]) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def preprocessing_fn(inputs: dict[str, tf.SparseTensor], custom_config: dict[str
         custom_config: `schema`, the effective schema in text format.
 
     Returns:
-        By `<name>_xf`: an id or categorical, int64 [batch], `PADDING` where missing or unknown; text, sparse int64 [batch, n]; a
-        path, int64 [batch, MAX_PATH_LEVELS]; a numeric, float32 [batch], z-scored logarithm, 0 where missing; a vector,
-        float32 [batch, length]; history lists, sparse [batch, n]. By their own names, labels, keys and sampling rates that
-        the trainer reads.
+        By `<name>_xf`: an id or categorical, int64 [batch], `PADDING` where missing or unknown; text, sparse int64
+        [batch, n]; a path, int64 [batch, MAX_PATH_LEVELS]; a numeric, float32 [batch], z-scored logarithm, 0 where
+        missing; a vector, float32 [batch, length]; history lists, sparse [batch, n]. By their own names, labels, keys
+        and sampling rates that the trainer reads.
     """
     groups = feature_groups(text_format.Parse(custom_config["schema"], schema_pb2.Schema()))
     outputs: dict[str, Any] = {}
@@ -70,7 +70,9 @@ def prefixes(paths: tf.Tensor) -> tf.SparseTensor:
     separator = tables.CATEGORY_SEPARATOR
     levels = tf.strings.split(paths, separator).to_tensor("", shape=[None, MAX_PATH_LEVELS])
     joined = [
-        tf.where(levels[:, level] == "", "", tf.strings.reduce_join(levels[:, : level + 1], axis=1, separator=separator))
+        tf.where(
+            levels[:, level] == "", "", tf.strings.reduce_join(levels[:, : level + 1], axis=1, separator=separator)
+        )
         for level in range(MAX_PATH_LEVELS)
     ]
     dense = tf.stack(joined, axis=1)

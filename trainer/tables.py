@@ -35,7 +35,7 @@ class EmbeddingTables(tf.keras.layers.Layer):
         return self._tables[feature.vocabulary](indices)
 
     def identity(self, item_vectors: tf.Tensor) -> tf.Tensor:
-        """[batch, item_dim] of the item table -> [batch, output_dim] unit vectors, by one map that both towers share."""
+        """[batch, item_dim] of the item table -> [batch, output_dim] unit vectors, by one map for both towers."""
         return tf.math.l2_normalize(self._identity(item_vectors), axis=1)
 
     def mean(self, feature: Feature, indices: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,8 @@ class EvaluationConfig:
 
     Attributes:
         max_rows: conversions of the `eval` split, and users of the `queries` split, at most; a seeded sample of more.
-        min_lift: recall@100 on `eval` must be above so many times popularity's, for all and for new-to-the-user conversions.
+        min_lift: recall@100 on `eval` must be above so many times popularity's, for all and for new-to-the-user
+            conversions.
         min_new_rows: the gate on new-to-the-user conversions needs so many rows.
         min_index_recall: share of the exact top 100 that the served index must find, in [0, 1].
         seed: of the samples.

@@ -63,14 +63,19 @@ def measure_users(rows: UserRows, catalog: Catalog) -> Metrics:
 
 
 def measure_index(retriever: Any, rows: EvalRows, catalog: Catalog) -> Metrics:
-    """Share of the exact top 100 that the served signature returns."""
+    """Share of the exact top 100 that the served signature returns; NaN without rows."""
     k = min(contract.DEFAULT_K, len(catalog.item_ids))
     examples = rows.examples[:_INDEX_SAMPLE]
+    if not examples:
+        return {"num_queries": 0, f"recall@{k}_of_exact": float("nan")}
     answered = retriever.signatures[contract.SIGNATURE_DEFAULT](examples=tf.constant(examples))
     served = answered[contract.OUTPUT_ITEM_IDS].numpy()
     scores = rows.vectors[: len(examples)] @ catalog.vectors.T
     exact = catalog.item_ids[np.argpartition(-scores, k - 1, axis=1)[:, :k]]
-    shared = [len(set(ours) & set(theirs)) / k for ours, theirs in zip(served.astype(object), exact.astype(object), strict=True)]
+    shared = [
+        len(set(ours) & set(theirs)) / k
+        for ours, theirs in zip(served.astype(object), exact.astype(object), strict=True)
+    ]
     return {"num_queries": len(examples), f"recall@{k}_of_exact": float(np.mean(shared))}
 
 
@@ -83,8 +88,8 @@ def refusals(metrics: Metrics, config: EvaluationConfig) -> list[str]:
         model, popularity = (values[name]["recall@100"] for name in ("model", "popularity"))
         if not model > config.min_lift * popularity:
             reasons.append(
-                f"eval.{kind}: recall@100 is {model:.4f}, it must be above {config.min_lift} x popularity's {popularity:.4f} "
-                "(evaluation.min_lift). Look at the training loss and at the answers of `serving.query`"
+                f"eval.{kind}: recall@100 is {model:.4f}, it must be above {config.min_lift} x popularity's "
+                f"{popularity:.4f} (evaluation.min_lift). Look at the training loss and at the answers of `serving.query`"
             )
     if metrics["eval"]["all"]["num_rows"] == 0:
         reasons.append("eval.all: no conversion in the evaluation period. Move examples.cut or examples.eval_days")

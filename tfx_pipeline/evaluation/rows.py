@@ -57,6 +57,9 @@ def read_eval_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
         catalog: where targets are looked up.
         max_rows: conversions at most.
         seed: of the sample.
+
+    Raises:
+        ValueError: a conversion on an item that the catalogue does not have, or vectors that are no numbers.
     """
     records = _conversions(files)
     if len(records) > max_rows:
@@ -65,14 +68,21 @@ def read_eval_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
     names = ("user_id", "surface", "subject_item_id", "query")
     spec = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in (*names, "item_id")}
     spec["is_repeat"] = tf.io.FixedLenFeature([], tf.int64, default_value=0)
-    items, repeats, contexts = [], [], []
+    items, repeats = [], []
+    contexts: list[tuple[str, str, str, str]] = []
     for batch in _batches(records):
         parsed = {name: value.numpy() for name, value in tf.io.parse_example(batch, spec).items()}
         items.append(parsed["item_id"])
         repeats.append(parsed["is_repeat"])
         contexts.extend(zip(*([value.decode() for value in parsed[name]] for name in names), strict=True))
     contexts = [(user, surface or tables.SURFACE_UNKNOWN, subject, query) for user, surface, subject, query in contexts]
-    targets, _ = positions(np.concatenate(items) if items else np.array([], dtype=np.bytes_), catalog)
+    bought = np.concatenate(items) if items else np.array([], dtype=np.bytes_)
+    targets, is_there = positions(bought, catalog)
+    if not is_there.all():
+        raise ValueError(
+            f"Every item of the eval split must be in the catalog split. Received: {bought[~is_there][:5].tolist()}; "
+            "evaluate with the examples that the retriever was built from."
+        )
     is_new = np.concatenate(repeats) == 0 if repeats else np.array([], dtype=bool)
     return EvalRows(_embed(records, towers), targets, is_new, contexts, records)
 
@@ -121,4 +131,7 @@ def _batches(records: list[bytes]) -> list[tf.Tensor]:
 def _embed(records: list[bytes], towers: Any) -> np.ndarray:
     embed = towers.signatures[EMBED_QUERY_EXAMPLES]
     vectors = [embed(examples=batch)[contract.OUTPUT_EMBEDDING].numpy() for batch in _batches(records)]
-    return np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
+    found = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
+    if not np.isfinite(found).all():  # a NaN compares as no item better: it would rank first everywhere
+        raise ValueError("Query vectors must be finite: the towers diverged. Train again with a lower learning rate.")
+    return found

@@ -21,6 +21,9 @@ from tfx_pipeline.examples.sessions import Sessions
 from tfx_pipeline.examples.types import Period
 
 
+_OF_ITEMS = (splits.TRAIN, splits.EVAL, item_rows.IMPRESSIONS, item_rows.CATALOG)
+
+
 class MarketplaceExamples(beam.PTransform):
     """Raw tables of a dataset -> dict of PCollections.
 
@@ -57,7 +60,7 @@ class MarketplaceExamples(beam.PTransform):
         letters = (t[clean.DEAD_LETTERS] for t in (events, items, users, joined))
         letters = tuple(letters) | "AllDeadLetters" >> beam.Flatten()
         return {
-            **{name: joined[name] for name in (splits.TRAIN, splits.EVAL, item_rows.IMPRESSIONS, item_rows.CATALOG)},
+            **{name: joined[name] | f"Shuffle[{name}]" >> splits.Shuffle() for name in _OF_ITEMS},
             splits.QUERIES: rows[splits.QUERIES],
             splits.SNAPSHOT: rows[splits.SNAPSHOT],
             clean.DEAD_LETTERS: letters,

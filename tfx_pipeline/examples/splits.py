@@ -1,5 +1,6 @@
 """TimeSplit: which split a positive belongs to, and each user's rows."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
@@ -123,3 +124,26 @@ class _RowsFn(beam.DoFn):
         row["target_item_ids"] = sorted(targets)
         row["known_item_ids"] = sorted(history.converted_before(period.cut_us))
         return row
+
+
+class Shuffle(beam.PTransform):
+    """Puts serialized rows in an order that depends on their content only.
+
+    Rows come item by item, and Beam's Reshuffle spreads them over workers without mixing them: unmixed, a batch would
+    hold few distinct items, and in-batch negatives would not follow the sampling rates that logQ corrects for. Rows are
+    sorted by hash within buckets; a worker holds one bucket.
+    """
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        """Hash, group, sort."""
+        return (
+            rows
+            | "Hash" >> beam.Map(_hashed)
+            | "Bucket" >> beam.GroupByKey()
+            | "Sort" >> beam.FlatMapTuple(lambda _, hashed: [row for _, row in sorted(hashed)])
+        )
+
+
+def _hashed(row: bytes) -> tuple[int, tuple[bytes, bytes]]:
+    digest = hashlib.blake2b(row, digest_size=8).digest()
+    return digest[0], (digest, row)

@@ -36,7 +36,9 @@ class Catalog:
         if len(unique) != len(self.item_ids):
             raise ValueError(f"Item ids must be unique. Received more than once: {unique[counts > 1][:5].tolist()}")
         if not np.isfinite(self.vectors).all():
-            raise ValueError("Item vectors must be finite: the towers diverged. Train again with a lower learning rate.")
+            raise ValueError(
+                "Item vectors must be finite: the towers diverged. Train again with a lower learning rate."
+            )
 
     def save(self, folder: Path) -> None:
         """Writes one array a file."""
@@ -57,6 +59,9 @@ def embed_catalog(towers: Any, files: list[str]) -> Catalog:
     Args:
         towers: loaded SavedModel of the Trainer.
         files: gzipped TFRecords of the `catalog` split.
+
+    Raises:
+        ValueError: no item, an item twice, or vectors that are no numbers.
     """
     embed = towers.signatures[EMBED_ITEM_EXAMPLES]
     ids, rates, vectors = [], [], []
@@ -65,6 +70,8 @@ def embed_catalog(towers: Any, files: list[str]) -> Catalog:
         ids.extend(parsed["item_id"].numpy())
         rates.append(parsed["positive_rate"].numpy())
         vectors.append(embed(examples=records)[contract.OUTPUT_EMBEDDING].numpy())
+    if not ids:
+        raise ValueError("The catalog split is empty: no item can be retrieved.")
     item_ids = np.array(ids, dtype=np.bytes_)
     order = np.argsort(item_ids)
     return Catalog(item_ids[order], np.concatenate(vectors)[order], np.concatenate(rates)[order])

@@ -45,7 +45,7 @@ class Retriever(tf.Module):
         embed_query = self.towers.signatures[contract.SIGNATURE_EMBED_QUERY]
         specs = {**_input_specs(embed_query), contract.INPUT_K: tf.TensorSpec([None], tf.int32, name=contract.INPUT_K)}
 
-        @tf.function
+        @tf.function(autograph=False)
         def retrieve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             k = tf.clip_by_value(tf.reduce_max(inputs.pop(contract.INPUT_K)), 1, self._max_k)
             return self._answer(embed_query(**inputs)[contract.OUTPUT_EMBEDDING], k)
@@ -55,7 +55,7 @@ class Retriever(tf.Module):
     def _serving_default(self) -> Callable:
         embed_query = self.towers.signatures[EMBED_QUERY_EXAMPLES]
 
-        @tf.function
+        @tf.function(autograph=False)
         def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             vectors = embed_query(**{contract.INPUT_EXAMPLES: examples})[contract.OUTPUT_EMBEDDING]
             return self._answer(vectors, tf.constant(self._default_k))
@@ -65,7 +65,7 @@ class Retriever(tf.Module):
     def _embed(self, signature: str) -> Callable:
         embed = self.towers.signatures[signature]
 
-        @tf.function
+        @tf.function(autograph=False)
         def embed_versioned(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             vectors = embed(**inputs)[contract.OUTPUT_EMBEDDING]
             return {contract.OUTPUT_EMBEDDING: vectors, contract.OUTPUT_MODEL_VERSION: self._versions(vectors)}

@@ -2,6 +2,8 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
+from apache_beam.testing import test_pipeline
+from apache_beam.testing.util import assert_that
 
 from tfx_pipeline.examples import splits
 from tfx_pipeline.examples.attribution import attribute
@@ -184,3 +186,17 @@ def test_no_conversion_at_or_after_the_cut_is_trained_on(groups, run):
         values[split] += decode(part).get("value", [])
     assert len(values["train"]) > 100
     assert max(values["train"]) < 100.0 <= min(values["eval"])
+
+
+def test_shuffle_mixes_rows_that_came_item_by_item_and_loses_none() -> None:
+    # 100 items with 20 rows each, item by item. In a random order a window of 100 rows holds about
+    # 100 * (1 - 0.99**100) = 63 distinct items; in the order of arrival it holds 5.
+    rows = [f"{item}:{row}".encode() for item in range(100) for row in range(20)]
+
+    def check(found: list[bytes]) -> None:
+        assert sorted(found) == sorted(rows)
+        windows = [found[start : start + 100] for start in range(0, len(rows), 100)]
+        assert min(len({row.split(b":")[0] for row in window}) for window in windows) > 45
+
+    with test_pipeline.TestPipeline() as pipeline:
+        assert_that(pipeline | beam.Create(rows, reshuffle=False) | splits.Shuffle(), check)

@@ -1,0 +1,129 @@
+"""The whole chain on a tiny simulated market: killed twice, resumed, served, queried, refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.client import RetrieverClient
+
+pytestmark = pytest.mark.e2e
+
+_MARKET = [
+    "--source=marketplace_simulator",
+    "--set=source.num_users=400",
+    "--set=source.num_items=500",
+    "--set=source.num_advertisers=30",
+    "--set=source.num_categories=10",
+    "--set=trainer.epochs=4",
+    "--set=trainer.batch_size=512",
+]
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory, runner_type: type) -> Any:
+    return runner_type(tmp_path_factory.mktemp("market") / "root", *_MARKET)
+
+
+@pytest.fixture(scope="module")
+def versions_after_kills(runner: Any) -> list[list[str]]:
+    """What was served after a kill in the first heavy component and after one in the middle of training."""
+    found = []
+    runner.kill_in("MarketplaceExampleGen")
+    found.append(runner.versions)
+    runner.kill_in("Trainer", after="Training on")
+    found.append(runner.versions)
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(runner: Any, versions_after_kills: list[list[str]]) -> subprocess.CompletedProcess:
+    return runner.run()
+
+
+@pytest.fixture(scope="module")
+def metrics(runner: Any, finished: subprocess.CompletedProcess) -> dict:
+    assert finished.returncode == 0, finished.stderr
+    return json.loads((runner.root / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def address(runner: Any, metrics: dict, project: Path) -> Iterator[str]:
+    base = runner.root / "serving" / "retriever"
+    command = [sys.executable, "-m", "serving.model_server", "--port=0", f"--model_base_path={base}"]
+    server = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
+    for line in server.stdout or ():
+        if found := re.search(r"Serving retriever version \d+ at (\S+)", line):
+            yield found.group(1)
+            break
+    server.terminate()
+    assert server.wait(timeout=60) == 0
+    if server.stdout:
+        server.stdout.close()
+
+
+def test_a_killed_run_pushes_nothing(versions_after_kills: list[list[str]]) -> None:
+    assert versions_after_kills == [[], []]
+
+
+def test_the_resumed_run_pushes_the_version_that_the_metrics_name(runner: Any, metrics: dict) -> None:
+    assert runner.versions == [metrics["pushed_version"]]
+    assert metrics["model_version"] == metrics["pushed_version"]
+
+
+def test_the_resumed_run_does_not_repeat_finished_components(finished: subprocess.CompletedProcess) -> None:
+    # ExampleGen completed in the second run: from the cache it takes no time worth a second.
+    seconds = re.search(r"MarketplaceExampleGen\n\s+done in (\d+) s", finished.stderr)
+    assert seconds
+    assert int(seconds.group(1)) <= 2
+
+
+def test_the_model_beats_popularity_and_not_the_best_possible(metrics: dict) -> None:
+    values = metrics["eval"]["all"]
+    assert values["num_rows"] > 200
+    assert values["model"]["recall@100"] > 1.1 * values["popularity"]["recall@100"]
+    assert values["model"]["recall@100"] < values["best_possible"]["recall@100"] * 1.05
+    share = values["model"]["recall@100"] / values["best_possible"]["recall@100"]
+    assert values["share_of_best_possible"]["recall@100"] == pytest.approx(share)
+
+
+def test_served_answers_name_the_pushed_version_and_items_of_the_catalogue(address: str, metrics: dict) -> None:
+    with RetrieverClient(address) as client:
+        (answer,) = client.retrieve([{"surface": "home"}], k=500)
+    assert answer.model_version == metrics["pushed_version"]
+    assert len(set(answer.item_ids)) == metrics["num_items"] == 500
+
+
+def test_the_query_command_shows_a_history_beside_titles(address: str, runner: Any, project: Path) -> None:
+    snapshot = runner.root / "serving" / "user_snapshot.sqlite"
+    command = [sys.executable, "-m", "serving.query", f"--server={address}", "--user=no-such-user", f"--snapshot={snapshot}"]
+    unknown = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert unknown.returncode != 0
+    user = re.search(r"(u\w*\d+)", unknown.stderr.split("no-such-user", 1)[1])
+    assert user, unknown.stderr
+    command[4] = f"--user={user.group(1)}"
+    answer = subprocess.run([*command, "--k=5", "--json"], cwd=project, capture_output=True, text=True, check=True)
+    assert user.group(1) in answer.stdout
+
+
+def test_a_refused_model_is_not_pushed_and_the_reason_names_the_gate(runner: Any, metrics: dict) -> None:
+    refused = runner.run("--set=evaluation.min_lift=1000")
+    assert refused.returncode == 1
+    assert "evaluation.min_lift" in refused.stderr.splitlines()[-2]
+    assert runner.versions == [metrics["pushed_version"]]
+
+
+def test_a_broken_table_ends_with_its_name_and_a_remedy(tmp_path: Path, runner_type: type) -> None:
+    for table, header in (("events", "user_id,item_id,event,when"), ("items", "item_id,title")):
+        (tmp_path / "data" / table).mkdir(parents=True)
+        (tmp_path / "data" / table / "part.csv").write_text(f"{header}\n1,2,3,4\n")
+    broken = runner_type(tmp_path / "root", "--source=tables", f"--data={tmp_path / 'data'}").run()
+    assert broken.returncode in (1, 2)
+    assert "has no column 'timestamp'" in broken.stderr
+    assert not os.path.exists(tmp_path / "root" / "metrics.json")

@@ -1,0 +1,102 @@
+import json
+import logging
+import os
+
+import pytest
+
+from schemas.features import feature_groups
+from schemas.load import read_schema
+from tfx_pipeline.dataset import effective_schema
+from tfx_pipeline.dataset import prepare_tables
+from tfx_pipeline.dataset import source_facts
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "dataset"
+    (folder / "events").mkdir(parents=True)
+    (folder / "items").mkdir()
+    (folder / "events/part.csv").write_text("user_id,item_id,event,timestamp\nu,i,purchase,1\n")
+    items = [{"item_id": "i", "title": "t", "embedding": None}, {"item_id": "j", "embedding": [1.0, 2.0, 3.0]}]
+    (folder / "items/part.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    return folder
+
+
+def test_what_the_tables_cannot_fill_is_dropped_and_said(dataset, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        schema, file = effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+    groups = feature_groups(schema)
+    assert "title" in groups
+    assert groups["embedding"].length == 3  # of the first item that has one
+    for name in ("price", "category", "advertiser_id", "surface", "query", "subject_item_id"):
+        assert name not in groups
+        assert f"{name} (no column " in caplog.text
+    assert read_schema(file) == schema
+
+
+def test_another_schema_is_another_file(dataset, tmp_path):
+    own = tmp_path / "own.pbtxt"
+    own.write_text('feature { name: "own" type: BYTES annotation { tag: "query" } }')
+    _, first = effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+    _, again = effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+    _, other = effective_schema("tables", dataset, tmp_path / "schemas", extra=own)
+    assert first == again != other
+
+
+@pytest.mark.parametrize("table", ["events", "items"])
+def test_a_missing_table_is_refused(dataset, tmp_path, table):
+    for shard in (dataset / table).iterdir():
+        shard.unlink()
+    with pytest.raises(ValueError, match=f"{table} must hold at least one non-empty shard of the table {table}"):
+        effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+
+
+def test_own_tables_are_used_in_place(dataset, tmp_path):
+    assert prepare_tables("tables", dataset, tmp_path, {}) == dataset.resolve()
+    assert source_facts(dataset)["source"] == "tables"
+
+
+@pytest.mark.parametrize("data", [None, "nowhere"])
+def test_missing_own_tables_are_refused(tmp_path, data):
+    with pytest.raises(ValueError, match="--source=tables needs --data=FOLDER with events/ and items/"):
+        prepare_tables("tables", data and tmp_path / data, tmp_path, {})
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A tiny shop in the form of the source retailrocket."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "events.csv").write_text(
+        "timestamp,visitorid,event,itemid,transactionid\n1433221332117,1,view,10,\n1433221332118,1,transaction,10,5\n"
+    )
+    (folder / "item_properties_part1.csv").write_text(
+        "timestamp,itemid,property,value\n1433041200000,10,categoryid,1\n1433041200000,11,categoryid,1\n"
+    )
+    (folder / "category_tree.csv").write_text("categoryid,parentid\n1,\n")
+    return folder
+
+
+def test_tables_are_written_again_only_when_something_changed(shop, tmp_path):
+    root = tmp_path / "root"
+
+    def written(**options):
+        out = prepare_tables("retailrocket", shop, root, options)
+        return max(path.stat().st_mtime_ns for path in out.rglob("*")), out
+
+    first, out = written()
+    assert written()[0] == first
+    assert written(only_event_items="true")[0] == first  # the default, in words
+    second, _ = written(only_event_items="false")
+    assert second > first
+    os.utime(shop / "events.csv", ns=(1, 1))
+    third, _ = written(only_event_items="false")
+    assert third > second
+    (root / "tables.key").unlink()  # as an interrupted run leaves it
+    assert written(only_event_items="false")[0] > third
+    assert source_facts(out)["source"] == "retailrocket"
+
+
+def test_an_unknown_option_is_refused(shop, tmp_path):
+    with pytest.raises(ValueError, match=r"Unknown option source.weeks. Options: only_event_items"):
+        prepare_tables("retailrocket", shop, tmp_path / "root", {"weeks": 3})

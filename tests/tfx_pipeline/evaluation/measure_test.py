@@ -1,0 +1,184 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.measure import measure_index
+from tfx_pipeline.evaluation.measure import measure_rows
+from tfx_pipeline.evaluation.measure import measure_users
+from tfx_pipeline.evaluation.measure import refusals
+from tfx_pipeline.evaluation.rows import EvalRows
+from tfx_pipeline.evaluation.rows import UserRows
+from tfx_pipeline.evaluation.rows import positions
+from tfx_pipeline.evaluation.rows import read_eval_rows
+from tfx_pipeline.evaluation.rows import read_user_rows
+from tfx_pipeline.index.catalog import Catalog
+from tfx_pipeline.index.catalog import embed_catalog
+from tfx_pipeline.sources.oracle import Oracle
+
+NUM_ITEMS = 40
+
+
+@pytest.fixture
+def catalog():
+    ids = np.array([f"i{number:02d}".encode() for number in range(NUM_ITEMS)])
+    rates = np.arange(NUM_ITEMS, 0, -1, dtype=np.float32)  # item 0 is the most popular
+    return Catalog(ids, np.eye(NUM_ITEMS, dtype=np.float32), rates)
+
+
+@pytest.fixture
+def rows():
+    """Four conversions: the model ranks the target first but in the last row, where it scores all others higher."""
+    vectors = np.eye(NUM_ITEMS, dtype=np.float32)[[3, 15, 25, 35]]
+    vectors[3] = 1.0 - vectors[3]
+    contexts = [("u", "home", "", "")] * 4
+    return EvalRows(vectors, np.array([3, 15, 25, 35]), np.array([False, True, True, True]), contexts, [])
+
+
+def oracle(*, bias):
+    return Oracle(
+        items={f"i{number:02d}": number for number in range(NUM_ITEMS)},
+        item_vectors=np.zeros((NUM_ITEMS, 1), np.float32),
+        bias=np.asarray(bias, np.float32),
+        available_from_us=np.zeros(NUM_ITEMS, np.int64),
+        users={"u": 0},
+        user_vectors=np.ones((1, 1), np.float32),
+        queries={},
+        query_vectors=np.zeros((0, 1), np.float32),
+        coefficients={"home": {"user": 1.0, "subject": 0.0, "query": 0.0}},
+    )
+
+
+def test_rows_are_measured_beside_popularity_and_the_best_possible(catalog, rows):
+    best = np.zeros(NUM_ITEMS)
+    best[[3, 15, 25, 35]] = 1.0  # the market's law: these four before all others, in any order
+    found = measure_rows(rows, catalog, oracle(bias=best))
+    assert found["all"] == {
+        "num_rows": 4,
+        "model": {"recall@10": 0.75, "recall@100": 1.0, "recall@1000": 1.0},  # the last has rank 39
+        "popularity": {"recall@10": 0.25, "recall@100": 1.0, "recall@1000": 1.0},  # ranks 3, 15, 25, 35
+        "best_possible": {"recall@10": 1.0, "recall@100": 1.0, "recall@1000": 1.0},
+        "share_of_best_possible": {"recall@10": 0.75, "recall@100": 1.0, "recall@1000": 1.0},
+    }
+    assert found["new"]["num_rows"] == 3
+    assert found["new"]["model"]["recall@10"] == pytest.approx(2 / 3)
+    assert found["new"]["popularity"]["recall@10"] == 0.0
+
+
+def test_real_data_have_no_best_possible(catalog, rows):
+    assert set(measure_rows(rows, catalog, None)["all"]) == {"num_rows", "model", "popularity"}
+
+
+def test_users_are_measured_over_all_and_over_what_is_new(catalog):
+    vectors = np.linspace(1, 0, NUM_ITEMS, dtype=np.float32)[np.newaxis].repeat(3, axis=0)  # ranks are positions
+    targets = [np.array([2, 11]), np.array([], int), np.array([5])]
+    known = [np.array([0, 2]), np.array([], int), np.array([5])]
+    found = measure_users(UserRows(vectors, targets, known), catalog)
+    assert found["all"]["num_users"] == 2  # the second user bought nothing
+    assert found["all"]["model"]["recall@10"] == 0.75  # a half and all
+    assert found["new"]["num_users"] == 1
+    assert found["new"]["model"]["recall@10"] == 1.0  # without items 0 and 2, item 11 has rank 9
+    assert found["all"]["popularity"]["recall@10"] == 0.75  # the same order here
+
+
+class Served:
+    """A stand-in for a loaded retriever that answers every query alike."""
+
+    def __init__(self, answer):
+        self.signatures = {"serving_default": lambda examples: {"item_ids": tf.constant([answer] * len(examples))}}
+
+
+def test_the_index_is_measured_against_exact_search(catalog, rows):
+    with_examples = dataclasses.replace(rows, examples=[b"", b"", b"", b""])
+    everything = catalog.item_ids.tolist()
+    assert measure_index(Served(everything), with_examples, catalog) == {"num_queries": 4, "recall@40_of_exact": 1.0}
+    half = everything[:20] + [b"not an item"] * 20
+    assert measure_index(Served(half), with_examples, catalog)["recall@40_of_exact"] == 0.5
+
+
+def test_without_rows_nothing_is_measured_and_the_model_is_refused(catalog):
+    none = EvalRows(np.zeros((0, 1), np.float32), np.zeros(0, int), np.zeros(0, bool), [], [])
+    metrics = {"eval": measure_rows(none, catalog, None), "index": measure_index(Served([b"i00"]), none, catalog)}
+    assert metrics["eval"]["all"]["num_rows"] == metrics["index"]["num_queries"] == 0
+    assert math.isnan(metrics["index"]["recall@40_of_exact"])
+    reasons = refusals(metrics, EvaluationConfig())
+    assert reasons[0] == "eval.all: no conversion in the evaluation period. Move examples.cut or examples.eval_days"
+
+
+def metrics(*, model=0.5, popularity=0.2, new_model=0.5, num_new=100, index=0.95):
+    return {
+        "eval": {
+            "all": {"num_rows": 500, "model": {"recall@100": model}, "popularity": {"recall@100": popularity}},
+            "new": {"num_rows": num_new, "model": {"recall@100": new_model}, "popularity": {"recall@100": popularity}},
+        },
+        "index": {"num_queries": 9, "recall@100_of_exact": index},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "starts"),
+    [
+        (metrics(), []),
+        (metrics(model=0.2), ["eval.all: recall@100 is 0.2000, it must be above 1.0 x popularity's 0.2000"]),
+        (metrics(new_model=0.1), ["eval.new: recall@100 is 0.1000"]),
+        (metrics(new_model=0.1, num_new=99), []),  # too few to judge
+        (metrics(index=0.89), ["index: finds 0.8900 of the exact answers, it must find 0.9"]),
+        (metrics(model=0.1, index=float("nan")), ["eval.all", "index: finds nan"]),
+    ],
+)
+def test_refusals(given, starts):
+    reasons = refusals(given, EvaluationConfig())
+    assert len(reasons) == len(starts)
+    for reason, start in zip(reasons, starts, strict=True):
+        assert reason.startswith(start)
+
+
+def test_a_higher_lift_refuses_more():
+    assert refusals(metrics(), EvaluationConfig(min_lift=2.4)) == []
+    assert len(refusals(metrics(), EvaluationConfig(min_lift=2.6))) == 2  # 0.5 / 0.2 = 2.5, for all and for new
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"max_rows": 0}, "evaluation.max_rows must be >= 1. Received: 0"),
+        ({"min_index_recall": 1.1}, r"evaluation.min_index_recall must be in \[0, 1\]. Received: 1.1"),
+    ],
+)
+def test_unusable_options_are_refused(options, text):
+    with pytest.raises(ValueError, match=text):
+        EvaluationConfig(**options)
+
+
+def test_positions(catalog):
+    place, is_there = positions(np.array([b"i39", b"i00", b"nothing", b"a"]), catalog)
+    assert place[:2].tolist() == [39, 0]
+    assert is_there.tolist() == [True, True, False, False]
+
+
+def test_rows_are_read_as_they_were_written(market, towers):
+    catalog = embed_catalog(towers, market.raw_files["catalog"])
+    found = read_eval_rows(market.raw_files["eval"], towers, catalog, max_rows=1000, seed=1)
+    conversions = [row for row in market.evaluation if row["task"] == "conversion"]
+    assert [catalog.item_ids[place].decode() for place in found.targets] == [row["item_id"] for row in conversions]
+    assert found.is_new.tolist() == [row["is_repeat"] == 0 for row in conversions]
+    assert found.contexts == [(r["user_id"], r["surface"], r.get("subject_item_id", ""), "") for r in conversions]
+    own = towers.signatures["embed_query_examples"](examples=tf.constant(market.serialized(conversions)))
+    np.testing.assert_allclose(found.vectors, own["embedding"], atol=1e-6)
+    sample = read_eval_rows(market.raw_files["eval"], towers, catalog, max_rows=10, seed=1)
+    assert len(sample.targets) == 10
+    assert set(sample.examples) <= set(found.examples)
+    fewer = Catalog(catalog.item_ids[1:], catalog.vectors[1:], catalog.positive_rates[1:])
+    with pytest.raises(ValueError, match="Every item of the eval split must be in the catalog split"):
+        read_eval_rows(market.raw_files["eval"], towers, fewer, max_rows=1000, seed=1)
+
+
+def test_a_query_vector_that_is_no_number_is_refused(market, catalog):
+    class Diverged:
+        signatures = {"embed_query_examples": lambda examples: {"embedding": tf.fill([len(examples), 2], float("nan"))}}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match="Query vectors must be finite"):
+        read_user_rows(market.raw_files["eval"], Diverged(), catalog, max_rows=10, seed=1)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from tfx_pipeline.evaluation import ranks as module
+from tfx_pipeline.evaluation.ranks import macro_recall_at
+from tfx_pipeline.evaluation.ranks import popularity_ranks
+from tfx_pipeline.evaluation.ranks import ranks
+from tfx_pipeline.evaluation.ranks import recall_at
+from tfx_pipeline.evaluation.ranks import set_ranks
+from tfx_pipeline.evaluation.ranks import vector_scorer
+
+
+def plain_rank(scores, target, *, left_out=()):
+    """By counting, in plain Python."""
+    rest = [score for place, score in enumerate(scores) if place != target and place not in left_out]
+    return sum(score > scores[target] for score in rest) + sum(score == scores[target] for score in rest) / 2
+
+
+@pytest.fixture(params=[32_000_000, 20, 1])
+def cells(request, monkeypatch):
+    """Cells of a block: all rows at once, a few rows, one row."""
+    monkeypatch.setattr(module, "_CELLS", request.param)
+
+
+@pytest.fixture
+def scores():
+    return np.random.default_rng(1).integers(0, 4, size=(11, 7)).astype(np.float32)  # many ties
+
+
+@pytest.mark.usefixtures("cells")
+def test_ranks_equal_plain_counting(scores):
+    targets = np.random.default_rng(2).integers(0, 7, size=11)
+    found = ranks(lambda rows: scores[rows], targets, num_items=7)
+    assert found.tolist() == [plain_rank(row, target) for row, target in zip(scores, targets, strict=True)]
+
+
+def test_a_vector_scorer_is_the_inner_product():
+    queries, items = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 1.0], [0.0, 5.0], [1.0, 1.0]])
+    np.testing.assert_allclose(vector_scorer(queries, items)(slice(0, 2)), [[3.0, 0.0, 1.0], [2.0, 10.0, 2.0]])
+    assert ranks(vector_scorer(queries, items), np.array([2, 0]), num_items=3).tolist() == [1.0, 1.5]  # 2.0 ties 2.0
+
+
+@pytest.mark.usefixtures("cells")
+def test_set_ranks_equal_plain_counting(scores):
+    random = np.random.default_rng(3)
+    targets = [random.choice(7, random.integers(0, 4), replace=False) for _ in scores]
+    known = [random.choice(7, random.integers(0, 4), replace=False) for _ in scores]
+    everything, new = set_ranks(lambda rows: scores[rows], targets, known, num_items=7)
+    for row, wanted, had, all_found, new_found in zip(scores, targets, known, everything, new, strict=True):
+        assert all_found.tolist() == [plain_rank(row, target) for target in wanted]
+        left = sorted(set(wanted.tolist()) - set(had.tolist()))
+        assert new_found.tolist() == [plain_rank(row, target, left_out=had) for target in left]
+
+
+def test_popularity_ranks_share_ties():
+    # 5 is first; the two 3s share places 1 and 2; the three 0s places 3 to 5.
+    assert popularity_ranks(np.array([3.0, 5.0, 0.0, 3.0, 0.0, 0.0])).tolist() == [1.5, 0.0, 4.0, 1.5, 4.0, 4.0]
+
+
+def test_recall_at():
+    found = np.array([0.0, 9.5, 10.0, 50.0])
+    assert recall_at(found, 10) == 0.5
+    assert recall_at(found, 1000) == 1.0  # k above the corpus
+    assert np.isnan(recall_at(np.array([]), 10))
+
+
+def test_macro_recall_is_the_mean_over_users_with_targets():
+    found = [np.array([0.0, 20.0]), np.array([]), np.array([3.0])]  # a half, no target, all
+    assert macro_recall_at(found, 10) == 0.75
+    assert np.isnan(macro_recall_at([np.array([])], 10))
