@@ -6,8 +6,8 @@ A retriever is a SavedModel with these signatures (`n` differs by request and is
 
 `retrieve`         named raw query features and `k` -> `item_ids`, `scores`, `model_version`
 `serving_default`  `examples` [batch] serialized tf.Example -> the same, with `DEFAULT_K` columns
-`embed_query`      named raw query features -> `embedding` [batch, dim] float32 unit vectors, `model_version`
-`embed_item`       named raw item features -> `embedding` [batch, dim] float32 unit vectors, `model_version`
+`embed_query`      named raw query features -> `embedding` [batch, dim] float32, `model_version`
+`embed_item`       named raw item features -> `embedding` [batch, dim] float32, `model_version`
 
 Named inputs are `[batch]` for a scalar feature and `[batch, n]` for a history feature, `string` or `float32`. Every
 named input must be sent (TF Serving refuses a request with a missing one): send the missing value of its dtype.
@@ -27,11 +27,11 @@ merge requests; an answer has max(k) columns of the merged batch, so a client ke
 OUTPUT_ITEM_IDS = "item_ids"
 """[batch, k] string, best first."""
 OUTPUT_SCORES = "scores"
-"""[batch, k] float32, the inner product of unit vectors, in [-1, 1]."""
+"""[batch, k] float32, the inner product of query and item vector: higher is better, comparable within one version."""
 OUTPUT_MODEL_VERSION = "model_version"
 """[batch] string, the version directory that answered."""
 OUTPUT_EMBEDDING = "embedding"
-"""[batch, dim] float32 unit vectors."""
+"""[batch, dim] float32; query and item vectors are compared by inner product, and are not of unit length."""
 
 MISSING_STRING = ""
 MISSING_FLOAT = float("nan")

@@ -10,7 +10,7 @@ from schemas import tables
 QUERY_TOWER = ("query", "context", "history")
 ITEM_TOWER = ("item",)
 ROLES = (*QUERY_TOWER, *ITEM_TOWER, "key", "label", "sampling")
-TREATMENTS = ("id", "text", "path", "vector")
+TREATMENTS = ("id", "text", "path", "vector", "popularity")
 MAX_PATH_LEVELS = 4
 
 ENVIRONMENT_OF_SPLIT = {
@@ -30,7 +30,7 @@ class Feature:
     Attributes:
         name: key in examples and in signatures.
         role: `query`, `context`, `history`, `item`, `key`, `label` or `sampling`.
-        treatment: `id`, `text`, `path`, `vector`, `categorical` or `numeric`.
+        treatment: `id`, `text`, `path`, `vector`, `popularity`, `categorical` or `numeric`.
         is_string: BYTES, else a number.
         is_integer: INT, which only keys and labels are.
         table: raw table whose column of the same name is carried; None for a derived feature.
@@ -143,6 +143,6 @@ def _treatment(name: str, tags: set[str], *, is_string: bool) -> str:
     if len(tags) > 1:
         raise ValueError(f"Feature {name!r} must have at most one of the tags {TREATMENTS}. Received: {sorted(tags)}")
     treatment = tags.pop() if tags else ("categorical" if is_string else "numeric")
-    if (treatment in ("vector", "numeric")) == is_string:
+    if (treatment in ("vector", "numeric", "popularity")) == is_string:
         raise ValueError(f"Feature {name!r} is treated as {treatment}, which does not fit its type.")
     return treatment

@@ -63,7 +63,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "retailrocket": {
         "examples": {"cut": "2015-08-20"},
-        "trainer": {"epochs": 10},
+        "trainer": {"epochs": 3},
     },
     "marketplace_simulator": {
         "examples": {"eval_days": 12},

@@ -116,7 +116,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, required=True, help="folder of everything that the run writes")
     parser.add_argument("--config", type=Path, help="JSON file with sections of the configuration")
     parser.add_argument("--schema", type=Path, help="schema file that is merged onto the shipped one")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable"
+    )
     parser.add_argument("--beam_arg", action="append", default=[], help="option of Beam; repeatable")
     return parser.parse_args(argv)
 

@@ -46,7 +46,9 @@ class Places:
     @classmethod
     def below(cls, root: Path, *, dataset: Path, schema_file: Path) -> "Places":
         """The fixed layout of a root folder."""
-        return cls(dataset, schema_file, root / "artifacts", root / "metadata.sqlite", root / "serving" / contract.MODEL_NAME)
+        return cls(
+            dataset, schema_file, root / "artifacts", root / "metadata.sqlite", root / "serving" / contract.MODEL_NAME
+        )
 
 
 def create_pipeline(
@@ -86,9 +88,7 @@ def _components(places: Places, schema: schema_pb2.Schema, config: RunConfig, *,
     schema_gen = tfx.components.ImportSchemaGen(schema_file=str(places.schema_file))
 
     # Stops the run when a split does not fit the schema.
-    validator = SchemaValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
-    )
+    validator = SchemaValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
 
     # Builds vocabularies and scales from train and catalog, and the graph that both towers and serving use.
     transform = tfx.components.Transform(

@@ -47,11 +47,15 @@ def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:
         "",
         f"Pushed version {metrics['pushed_version']} to {root / 'serving'} in {seconds:.0f} s "
         f"({metrics['num_items']:,} items, index {metrics['index']['kind']})",
-        f"Data: {data['source']} ({data['kind'] or 'brought by the user'})" + (f". {data['notice']}" if data["notice"] else ""),
+        f"Data: {data['source']} ({data['kind'] or 'brought by the user'})"
+        + (f". {data['notice']}" if data["notice"] else ""),
         "",
         f"{'recall over the whole catalogue':<52}{'@10':>8}{'@100':>8}{'@1000':>8}",
     ]
-    for title, section, number in (("eval, each conversion", "eval", "num_rows"), ("queries, mean of users", "queries", "num_users")):
+    for title, section, number in (
+        ("eval, each conversion", "eval", "num_rows"),
+        ("queries, mean of users", "queries", "num_users"),
+    ):
         for kind, values in metrics[section].items():
             for scorer in ("model", "popularity", "best_possible"):
                 if scorer in values:

@@ -30,7 +30,7 @@ class TrainerConfig:
         t_max_s: click duration of full weight, seconds; an unknown duration has the weight of half of it.
         batch_size: rows per step.
         epochs: passes over train.
-        max_steps: stops earlier when positive.
+        max_steps: trains so many steps instead of `epochs`, when positive.
         learning_rate: of dense layers (Adam).
         table_learning_rate: of embedding tables (Adagrad).
         clip_norm: gradients' global norm, at most.
@@ -75,7 +75,11 @@ class TrainerConfig:
         for name in ("history_dropout", "item_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be in [0, 1). Received: {getattr(self, name)}")
-        if self.conversion_weight < 0 or self.engagement_weight < 0 or not self.conversion_weight + self.engagement_weight:
+        if (
+            self.conversion_weight < 0
+            or self.engagement_weight < 0
+            or not self.conversion_weight + self.engagement_weight
+        ):
             raise ValueError(
                 "trainer.conversion_weight and trainer.engagement_weight must not be negative, nor both 0. "
                 f"Received: {self.conversion_weight}, {self.engagement_weight}"

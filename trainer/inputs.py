@@ -5,7 +5,7 @@ import tensorflow_transform as tft
 
 from schemas.features import FeatureGroups
 
-_SHUFFLE_BUFFER = 400_000
+_SHUFFLE_BUFFER = 50_000
 _LABELS = ("task", "click_duration_s", "value", "positive_rate")
 
 

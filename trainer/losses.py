@@ -20,8 +20,8 @@ def sampled_softmax_loss(
     with the row's own item at another place (an accidental hit) is no negative.
 
     Args:
-        queries: [batch, dim] unit vectors.
-        items: [batch, dim] unit vectors; row i's positive is column i.
+        queries: [batch, dim] vectors.
+        items: [batch, dim] vectors; row i's positive is column i.
         item_ids: [batch] int64.
         expected_counts: [batch] float32, Q_j: how often column j's item is expected in a batch; None: no correction.
         weights: [batch] float32, >= 0.

@@ -23,20 +23,29 @@ class ConversionModel(tfrs.models.Model):
         sizes: entries by vocabulary.
         content: of items in histories, or None.
         config: options.
+        rate_floor: positive rate that an item without train positives is given.
     """
 
     def __init__(
-        self, groups: FeatureGroups, sizes: dict[str, int], content: ItemContent | None, config: TrainerConfig
+        self,
+        groups: FeatureGroups,
+        sizes: dict[str, int],
+        content: ItemContent | None,
+        config: TrainerConfig,
+        *,
+        rate_floor: float,
     ) -> None:
         super().__init__()
         self._config = config
         self._tables = EmbeddingTables(sizes, config)
         self.content = content
         self.query_tower = QueryTower(groups, self._tables, content, config)
-        self.item_tower = ItemTower(groups, self._tables, config)
+        self.item_tower = ItemTower(groups, self._tables, config, rate_floor=rate_floor)
         # Adam keeps dense moments of a table; Adagrad touches only the rows of the batch.
         # Gradients of a mean over the batch are about 1e-4 an entry; the default accumulator, 0.1, would freeze the tables.
-        self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(config.table_learning_rate, initial_accumulator_value=1e-8)
+        self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(
+            config.table_learning_rate, initial_accumulator_value=1e-8
+        )
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
         """Scalar loss of a batch of transformed examples."""

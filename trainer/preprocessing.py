@@ -48,6 +48,8 @@ def _transform(feature: Feature, raw: tf.SparseTensor, vocabularies: dict[str, A
         return _history(feature, raw, vocabularies)
     if feature.treatment == "numeric":
         return _numeric(raw)
+    if feature.treatment == "popularity":
+        return _first(raw, 0.0)
     if feature.treatment == "vector":
         dense = tf.sparse.to_dense(tf.SparseTensor(raw.indices, raw.values, [raw.dense_shape[0], feature.length]))
         return tf.reshape(dense, [-1, feature.length])

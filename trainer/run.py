@@ -3,8 +3,10 @@
 import json
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from google.protobuf import text_format
@@ -52,19 +54,28 @@ def run_fn(fn_args: FnArgs) -> None:
 def build_model(
     tf_transform: tft.TFTransformOutput, groups: FeatureGroups, catalog: list[str], config: TrainerConfig
 ) -> ConversionModel:
-    """A model with the vocabularies' sizes and the catalogue's content."""
+    """A model with the vocabularies' sizes, the catalogue's content and its least popularity."""
     sizes = vocabulary_sizes(tf_transform, groups)
     features = content_features(groups) if config.content_tokens else ()
+    names = {f"{ITEM_VOCABULARY}_xf", "positive_rate", *(feature.transformed_name for feature in features)}
+    spec = {name: value for name, value in training_spec(tf_transform, groups).items() if name in names}
+    records = tf.data.TFRecordDataset(catalog, compression_type="GZIP").batch(4096)
+    items = records.map(lambda batch: tf.io.parse_example(batch, spec))
     content = None
     if features:
-        widths = {f.name: {"path": MAX_PATH_LEVELS, "text": config.content_tokens}.get(f.treatment, 1) for f in features}
+        widths = {
+            f.name: {"path": MAX_PATH_LEVELS, "text": config.content_tokens}.get(f.treatment, 1) for f in features
+        }
         content = ItemContent(features, widths, sizes[ITEM_VOCABULARY])
-        spec = training_spec(tf_transform, groups)
-        wanted = {f"{ITEM_VOCABULARY}_xf", *(feature.transformed_name for feature in features)}
-        records = tf.data.TFRecordDataset(catalog, compression_type="GZIP").batch(4096)
-        content.fill(records.map(lambda batch: tf.io.parse_example(batch, {n: s for n, s in spec.items() if n in wanted})))
+        content.fill(items)
     log.info("Model: vocabularies %s; content of histories: %s", sizes, [f.name for f in features] or "ids only")
-    return ConversionModel(groups, sizes, content, config)
+    return ConversionModel(groups, sizes, content, config, rate_floor=least_rate(items) / 2)
+
+
+def least_rate(items: Iterable[dict[str, tf.Tensor]]) -> float:
+    """Least positive rate of the items that have one; 1 when none has."""
+    rates = np.concatenate([batch["positive_rate"].numpy() for batch in items])
+    return float(rates[rates > 0].min(initial=1.0))
 
 
 def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerConfig, *, folder: Path) -> None:
@@ -77,20 +88,21 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     batch_size = min(config.batch_size, num_rows)
     if batch_size < 2:
         raise ValueError(f"The train split must have at least 2 rows for in-batch negatives. Received: {num_rows}")
-    steps_per_epoch = num_rows // batch_size
-    total = config.max_steps or steps_per_epoch * config.epochs
-    epochs = max(1, round(total / steps_per_epoch)) if config.max_steps > steps_per_epoch else 1 if config.max_steps else config.epochs
+    epochs, steps_per_epoch = (1, config.max_steps) if config.max_steps else (config.epochs, num_rows // batch_size)
+    total = epochs * steps_per_epoch
     log.info("Training on %s rows: %s steps of %s", num_rows, total, batch_size)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
     batches = training_batches(files, spec, batch_size=batch_size, seed=config.seed)
     model.fit(
         batches.repeat(),
         epochs=epochs,
-        steps_per_epoch=-(-total // epochs),
+        steps_per_epoch=steps_per_epoch,
         verbose=0,
         callbacks=[
             tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
-            tf.keras.callbacks.ModelCheckpoint(str(folder / "checkpoints" / "epoch-{epoch:02d}"), save_weights_only=True),
+            tf.keras.callbacks.ModelCheckpoint(
+                str(folder / "checkpoints" / "epoch-{epoch:02d}"), save_weights_only=True
+            ),
             tf.keras.callbacks.TerminateOnNaN(),
             _Progress(total, batch_size),
         ],

@@ -55,17 +55,30 @@ class CrossAndDense(tf.keras.layers.Layer):
 
 
 class ItemTower(tf.keras.layers.Layer):
-    """Item features -> [batch, output_dim] unit vectors.
+    """Item features -> [batch, output_dim + 1]: a unit vector, and the item's popularity.
+
+    The last coordinate is `temperature * log(positive_rate)`. With the query's last coordinate, 1, the logit is
+    `<u, v> / temperature + log f_j`: the model starts at popularity and learns how a user departs from it. With logQ in
+    the loss (see `trainer.losses`) the optimum stays log p(item | query); where positives are few, starting there is
+    worth more than anything else that was tried.
 
     Args:
         groups: features of the schema.
         tables: shared with the query tower.
         config: `use_performance`, `item_dropout` and sizes.
+        rate_floor: taken for an item without train positives, > 0.
     """
 
-    def __init__(self, groups: FeatureGroups, tables: EmbeddingTables, config: TrainerConfig) -> None:
+    def __init__(
+        self, groups: FeatureGroups, tables: EmbeddingTables, config: TrainerConfig, *, rate_floor: float
+    ) -> None:
         super().__init__(name="item_tower")
-        self._features = tuple(f for f in groups.item if config.use_performance or not f.is_performance)
+        self._features = tuple(
+            f for f in groups.item if f.treatment != "popularity" and (config.use_performance or not f.is_performance)
+        )
+        self._rate = groups["positive_rate"].transformed_name
+        self._rate_floor = rate_floor
+        self._temperature = config.temperature
         self._tables = tables
         self._item_dropout = config.item_dropout
         self._body = CrossAndDense(config, name="item_body")
@@ -80,11 +93,13 @@ class ItemTower(tf.keras.layers.Layer):
             features[key] = tf.where(shown, features[key], PADDING)
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         own = self._tables.identity(self._tables.lookup(self._item, features[key]))
-        return self._body(tf.concat(parts, axis=1), own)
+        rates = tf.maximum(features[self._rate], self._rate_floor)
+        popularity = self._temperature * tf.math.log(rates)[:, tf.newaxis]
+        return tf.concat([self._body(tf.concat(parts, axis=1), own), popularity], axis=1)
 
 
 class QueryTower(tf.keras.layers.Layer):
-    """User, context and history features -> [batch, output_dim] unit vectors.
+    """User, context and history features -> [batch, output_dim + 1]: a unit vector, and 1.
 
     Args:
         groups: features of the schema.
@@ -107,7 +122,8 @@ class QueryTower(tf.keras.layers.Layer):
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         history = self._history(features, training=training)
         own = self._tables.identity(history[:, : self._tables.item_dim])
-        return self._body(tf.concat([*parts, history], axis=1), own)
+        vectors = self._body(tf.concat([*parts, history], axis=1), own)
+        return tf.concat([vectors, tf.ones_like(vectors[:, :1])], axis=1)
 
 
 class HistoryPooling(tf.keras.layers.Layer):
@@ -124,7 +140,9 @@ class HistoryPooling(tf.keras.layers.Layer):
         self._content = content
         self._dropout = config.history_dropout
         self._event_score = tf.keras.layers.Dense(1, use_bias=False)
-        self._age_score = tf.keras.layers.Embedding(_NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name="table_age")
+        self._age_score = tf.keras.layers.Embedding(
+            _NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name="table_age"
+        )
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """Ragged [batch, n] lists -> [batch, item_dim + content width]."""

@@ -102,7 +102,14 @@ def test_served_answers_name_the_pushed_version_and_items_of_the_catalogue(addre
 
 def test_the_query_command_shows_a_history_beside_titles(address: str, runner: Any, project: Path) -> None:
     snapshot = runner.root / "serving" / "user_snapshot.sqlite"
-    command = [sys.executable, "-m", "serving.query", f"--server={address}", "--user=no-such-user", f"--snapshot={snapshot}"]
+    command = [
+        sys.executable,
+        "-m",
+        "serving.query",
+        f"--server={address}",
+        "--user=no-such-user",
+        f"--snapshot={snapshot}",
+    ]
     unknown = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert unknown.returncode != 0
     user = re.search(r"(u\w*\d+)", unknown.stderr.split("no-such-user", 1)[1])

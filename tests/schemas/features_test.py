@@ -19,7 +19,7 @@ def test_groups_follow_from_the_tags():
     groups = groups_of(
         entry("user_id", "BYTES", "key"),
         entry("task", "BYTES", "label"),
-        entry("positive_rate", "FLOAT", "sampling"),
+        entry("impression_rate", "FLOAT", "sampling"),
         entry("age", "BYTES", "query", "users"),
         entry("surface", "BYTES", "context", "events"),
         entry("history_item_id", "BYTES", "history", "id", "shares:item_id"),
@@ -29,7 +29,7 @@ def test_groups_follow_from_the_tags():
     assert [f.name for f in groups.query] == ["age", "surface", "history_item_id"]  # user, context, history
     assert [f.name for f in groups.history] == ["history_item_id"]
     assert [f.name for f in groups.item] == ["item_id", "price"]
-    assert [f.name for f in groups.of_role("key", "label", "sampling")] == ["user_id", "task", "positive_rate"]
+    assert [f.name for f in groups.of_role("key", "label", "sampling")] == ["user_id", "task", "impression_rate"]
     assert {table: [f.name for f in groups.carried_from(table)] for table in ("events", "items", "users")} == {
         "events": ["surface"],
         "items": ["price"],

@@ -57,7 +57,7 @@ def test_loss_equals_the_plain_softmax(temperature, item_ids, use_logq):
 
 
 def test_a_popular_negative_counts_less():
-    # One query, its item and one negative, all inner products 0: without correction log(1 + 1). An item that is expected
+    # One query, its item and one negative, all inner products 0: without correction log(1 + 1). An item expected
     # three times as often as the positive has a third of its weight: log(1 + 1/3).
     zeros = np.zeros((2, 2))
     given = {"item_ids": [1, 2], "weights": [1.0, 0.0], "temperature": 1.0}

@@ -17,8 +17,12 @@ def test_every_architecture_trains_and_gives_unit_vectors(market, small_config, 
     batch = market.batch(8)
     vectors = [tower(batch).numpy() for tower in (model.query_tower, model.item_tower)]
     for found in vectors:
-        assert found.shape == (8, config.output_dim)
-        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-5)
+        assert found.shape == (8, config.output_dim + 1)
+        np.testing.assert_allclose(np.linalg.norm(found[:, :-1], axis=1), 1.0, rtol=1e-5)
+    queries, items = vectors
+    np.testing.assert_array_equal(queries[:, -1], 1.0)
+    popularity = config.temperature * np.log(batch["positive_rate"].numpy())  # every row is a positive: no floor
+    np.testing.assert_allclose(items[:, -1], popularity, rtol=1e-5)
     assert np.isfinite(model.train_step(batch)["loss"].numpy())
     for before, tower in zip(vectors, (model.query_tower, model.item_tower), strict=True):
         assert np.abs(tower(batch).numpy() - before).max() > 1e-4  # both towers learned
@@ -76,7 +80,7 @@ def test_loss_falls_on_planted_tastes(trained):
 
 
 def test_planted_tastes_are_retrieved(market, towers):
-    """A user of a taste buys among its 12 items: at 12 a perfect model finds every purchase, popularity about 3 of 4."""
+    """A user of a taste buys among its 12 items: at 12 a perfect model finds every one, popularity about 3 of 4."""
     queries = towers.signatures["embed_query_examples"](examples=tf.constant(market.serialized(market.evaluation)))
     items = towers.signatures["embed_item_examples"](examples=tf.constant(market.serialized(market.catalog)))
     scores = queries["embedding"].numpy() @ items["embedding"].numpy().T

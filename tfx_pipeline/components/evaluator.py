@@ -25,8 +25,10 @@ from tfx_pipeline.evaluation.measure import measure_index
 from tfx_pipeline.evaluation.measure import measure_rows
 from tfx_pipeline.evaluation.measure import measure_users
 from tfx_pipeline.evaluation.measure import refusals
+from tfx_pipeline.evaluation.rows import EvalRows
 from tfx_pipeline.evaluation.rows import read_eval_rows
 from tfx_pipeline.evaluation.rows import read_user_rows
+from tfx_pipeline.index.catalog import Catalog
 from tfx_pipeline.sources.oracle import Oracle
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,12 @@ def RetrievalEvaluator(  # noqa: N802 (a TFX component is named like a class)
     sample = {"max_rows": options.max_rows, "seed": options.seed}
     rows = read_eval_rows(split_files(examples, "eval"), loaded, catalog, **sample)
     users = read_user_rows(split_files(examples, "queries"), loaded, catalog, **sample)
-    log.info("Ranking %s conversions and %s users over %s items", len(rows.targets), len(users.targets), len(catalog.item_ids))
+    log.info(
+        "Ranking %s conversions and %s users over %s items",
+        len(rows.targets),
+        len(users.targets),
+        len(catalog.item_ids),
+    )
     kind = retriever.get_string_custom_property(KIND_PROPERTY)
     metrics = {
         "model_version": retriever.get_string_custom_property(VERSION_PROPERTY),
@@ -63,14 +70,16 @@ def RetrievalEvaluator(  # noqa: N802 (a TFX component is named like a class)
         "index": {"kind": kind, **_measure_served(retriever, kind, rows, catalog)},
         "examples": read_facts(examples.uri),
     }
-    metrics["refusals"] = refusals({**metrics, "index": {k: v for k, v in metrics["index"].items() if k != "kind"}}, options)
+    metrics["refusals"] = refusals(
+        {**metrics, "index": {k: v for k, v in metrics["index"].items() if k != "kind"}}, options
+    )
     metrics["blessed"] = not metrics["refusals"]
     tf.io.gfile.makedirs(evaluation.uri)
     Path(evaluation.uri, METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
     _bless(blessing, retriever, is_blessed=metrics["blessed"])
 
 
-def _measure_served(retriever: Model, kind: str, rows: object, catalog: object) -> dict:
+def _measure_served(retriever: Model, kind: str, rows: EvalRows, catalog: Catalog) -> dict:
     if kind == "scann":
         import scann  # noqa: F401 (registers the operations that the SavedModel needs)
     return measure_index(tf.saved_model.load(path_utils.serving_model_path(retriever.uri)), rows, catalog)

@@ -75,11 +75,13 @@ class MarketplaceExampleGen(component.FileBasedExampleGen):
 
     def __init__(self, dataset: str, schema: schema_pb2.Schema, config: ExamplesConfig, *, code_digest: str) -> None:
         options = struct_pb2.Struct()
-        options.update({
-            "examples": json.dumps(config.to_dict()),
-            "schema": text_format.MessageToString(schema),
-            "code_digest": code_digest,
-        })
+        options.update(
+            {
+                "examples": json.dumps(config.to_dict()),
+                "schema": text_format.MessageToString(schema),
+                "code_digest": code_digest,
+            }
+        )
         custom = example_gen_pb2.CustomConfig()
         custom.custom_config.Pack(options)
         read = [example_gen_pb2.Input.Split(name="all", pattern="*/*")]

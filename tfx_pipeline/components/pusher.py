@@ -52,7 +52,9 @@ class VersionedPusher(component.Pusher):
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(_Executor)
 
-    def __init__(self, model: Any, model_blessing: Any, infra_blessing: Any, *, base_directory: str, run_id: str) -> None:
+    def __init__(
+        self, model: Any, model_blessing: Any, infra_blessing: Any, *, base_directory: str, run_id: str
+    ) -> None:
         filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=base_directory)
         super().__init__(
             model=model,

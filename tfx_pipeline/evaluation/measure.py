@@ -89,7 +89,8 @@ def refusals(metrics: Metrics, config: EvaluationConfig) -> list[str]:
         if not model > config.min_lift * popularity:
             reasons.append(
                 f"eval.{kind}: recall@100 is {model:.4f}, it must be above {config.min_lift} x popularity's "
-                f"{popularity:.4f} (evaluation.min_lift). Look at the training loss and at the answers of `serving.query`"
+                f"{popularity:.4f} (evaluation.min_lift). "
+                "Look at the training loss and at the answers of `serving.query`"
             )
     if metrics["eval"]["all"]["num_rows"] == 0:
         reasons.append("eval.all: no conversion in the evaluation period. Move examples.cut or examples.eval_days")

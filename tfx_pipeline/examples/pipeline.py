@@ -20,7 +20,6 @@ from tfx_pipeline.examples.read import ReadTable
 from tfx_pipeline.examples.sessions import Sessions
 from tfx_pipeline.examples.types import Period
 
-
 _OF_ITEMS = (splits.TRAIN, splits.EVAL, item_rows.IMPRESSIONS, item_rows.CATALOG)
 
 

@@ -20,7 +20,7 @@ class Catalog:
 
     Attributes:
         item_ids: [items] bytes, unique.
-        vectors: [items, dim] float32 unit vectors.
+        vectors: [items, dim] float32.
         positive_rates: [items] float32, share of the train positives: popularity.
     """
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours of unit vectors by inner product: `exact` and `scann` behind one interface.
+"""The best items by inner product: `exact` and `scann` behind one interface.
 
 An index is a tf.Module that maps queries [batch, dim] float32 and a scalar int32 k to scores [batch, k] and positions
 [batch, k] int32 in the catalogue, best first.

@@ -59,7 +59,9 @@ class TableWriter:
         self._partial.mkdir(parents=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Commits on success; leaves `out` untouched on an error."""
         if kind is not None:
             shutil.rmtree(self._partial, ignore_errors=True)
