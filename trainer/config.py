@@ -13,7 +13,7 @@ class TrainerConfig:
 
     Attributes:
         architecture: Cross layers and dense stack in `parallel`, `sequential` (Cross then dense), `cross` or `dense` only.
-        output_dim: length of query and item vectors.
+        output_dim: length of query and item vectors, without the popularity coordinate.
         item_dim: width of the item table, which history, subject and item tower share.
         feature_dim: width of every other table.
         num_cross_layers: DCN-v2 Cross layers per tower.
@@ -23,7 +23,7 @@ class TrainerConfig:
         content_tokens: title tokens of an item that its content in a history may use, at most; 0: no content in histories.
         history_dropout: share of a history that training hides, at random for each row, in [0, 1).
         item_dropout: share of item ids that training hides from the item tower, so that content learns to stand alone, in [0, 1).
-        temperature: of the softmax over inner products of unit vectors.
+        temperature: of the softmax over inner products.
         use_logq: whether logits are corrected by the log of the expected count.
         conversion_weight: weight of a conversion row.
         engagement_weight: weight of an engagement row, at full click duration.

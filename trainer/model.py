@@ -42,9 +42,9 @@ class ConversionModel(tfrs.models.Model):
         self.query_tower = QueryTower(groups, self._tables, content, config)
         self.item_tower = ItemTower(groups, self._tables, config, rate_floor=rate_floor)
         # Adam keeps dense moments of a table; Adagrad touches only the rows of the batch.
-        # Gradients of a mean over the batch are about 1e-4 an entry; the default accumulator, 0.1, would freeze the tables.
+        # Gradients of a mean over the batch are about 1e-4 an entry; Keras starts with 0.1, which would freeze the tables.
         self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(
-            config.table_learning_rate, initial_accumulator_value=1e-8
+            config.table_learning_rate, initial_accumulator_value=1e-6
         )
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:

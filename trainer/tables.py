@@ -11,6 +11,7 @@ from trainer.config import TrainerConfig
 from trainer.preprocessing import PADDING
 
 ITEM_VOCABULARY = "item_id"
+_INITIAL_STDDEV = 0.03
 
 
 class EmbeddingTables(tf.keras.layers.Layer):
@@ -35,8 +36,8 @@ class EmbeddingTables(tf.keras.layers.Layer):
         return self._tables[feature.vocabulary](indices)
 
     def identity(self, item_vectors: tf.Tensor) -> tf.Tensor:
-        """[batch, item_dim] of the item table -> [batch, output_dim] unit vectors, by one map for both towers."""
-        return tf.math.l2_normalize(self._identity(item_vectors), axis=1)
+        """[batch, item_dim] of the item table -> [batch, output_dim], by one map for both towers."""
+        return self._identity(item_vectors)
 
     def mean(self, feature: Feature, indices: tf.Tensor) -> tf.Tensor:
         """int64 [batch, n], `PADDING` ignored -> float32 [batch, width]; zeros for an empty row."""
@@ -46,8 +47,8 @@ class EmbeddingTables(tf.keras.layers.Layer):
 
 
 def _table(name: str, size: int, width: int) -> tf.keras.layers.Embedding:
-    """Rows start with a length of about 1: Keras's default, 0.05 per entry, learns far slower here."""
-    initializer = tf.keras.initializers.RandomNormal(stddev=width**-0.5)
+    """Rows start short, so that what is not learned says little."""
+    initializer = tf.keras.initializers.RandomNormal(stddev=_INITIAL_STDDEV)
     return tf.keras.layers.Embedding(size, width, embeddings_initializer=initializer, name=f"table_{name}")
 
 

@@ -1,4 +1,4 @@
-"""The query tower and the item tower: features to unit vectors, DCN-v2 Cross layers in parallel with a dense stack."""
+"""The query tower and the item tower: features to vectors, DCN-v2 Cross layers in parallel with a dense stack."""
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -18,7 +18,7 @@ _AGE_BUCKETS_PER_LOG_DAY = 4.0
 
 
 class CrossAndDense(tf.keras.layers.Layer):
-    """[batch, width] -> [batch, output_dim] unit vectors.
+    """[batch, width] -> [batch, output_dim].
 
     Cross layers: Wang et al., "DCN V2", WWW 2021. `parallel`: both on the same input, concatenated; published for
     conversion retrieval (see the README).
@@ -51,11 +51,14 @@ class CrossAndDense(tf.keras.layers.Layer):
                 dense = layer(dense)
         combined = {"parallel": lambda: tf.concat([crossed, dense], axis=1), "cross": lambda: crossed}
         mixed = self._head(combined.get(self._architecture, lambda: dense)())
-        return tf.math.l2_normalize(mixed + own, axis=1)
+        return mixed + own
 
 
 class ItemTower(tf.keras.layers.Layer):
-    """Item features -> [batch, output_dim + 1]: a unit vector, and the item's popularity.
+    """Item features -> [batch, output_dim + 1]: a vector, and the item's popularity.
+
+    The vector is not normalised: one that training hardly touched stays short, and its item is ranked by popularity alone.
+    On unit length an item without positives has a random direction, which outweighs what is known of it.
 
     The last coordinate is `temperature * log(positive_rate)`. With the query's last coordinate, 1, the logit is
     `<u, v> / temperature + log f_j`: the model starts at popularity and learns how a user departs from it. With logQ in
@@ -99,7 +102,7 @@ class ItemTower(tf.keras.layers.Layer):
 
 
 class QueryTower(tf.keras.layers.Layer):
-    """User, context and history features -> [batch, output_dim + 1]: a unit vector, and 1.
+    """User, context and history features -> [batch, output_dim + 1]: a vector, and 1.
 
     Args:
         groups: features of the schema.

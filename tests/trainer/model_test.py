@@ -10,7 +10,7 @@ from trainer.towers import CrossAndDense
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_trains_and_gives_unit_vectors(market, small_config, architecture):
+def test_every_architecture_trains_and_carries_popularity(market, small_config, architecture):
     config = small_config(architecture=architecture, batch_size=8)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(0.01))
@@ -18,7 +18,7 @@ def test_every_architecture_trains_and_gives_unit_vectors(market, small_config, 
     vectors = [tower(batch).numpy() for tower in (model.query_tower, model.item_tower)]
     for found in vectors:
         assert found.shape == (8, config.output_dim + 1)
-        np.testing.assert_allclose(np.linalg.norm(found[:, :-1], axis=1), 1.0, rtol=1e-5)
+        assert np.isfinite(found).all()
     queries, items = vectors
     np.testing.assert_array_equal(queries[:, -1], 1.0)
     popularity = config.temperature * np.log(batch["positive_rate"].numpy())  # every row is a positive: no floor
@@ -49,7 +49,7 @@ def test_parallel_concatenates_cross_and_dense(small_config):
     crossed = x0 * (x0 @ by_shape[5, 5] + by_shape[5,]) + x0
     dense = np.maximum(x0 @ by_shape[5, 3] + by_shape[3,], 0)
     combined = np.concatenate([crossed, dense], axis=1) @ by_shape[8, 8] + own
-    np.testing.assert_allclose(found, combined / np.linalg.norm(combined, axis=1, keepdims=True), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, combined, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
