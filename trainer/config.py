@@ -48,7 +48,7 @@ class TrainerConfig:
     content_tokens: int = 6
     history_dropout: float = 0.3
     item_dropout: float = 0.1
-    temperature: float = 0.07
+    temperature: float = 1.0
     use_logq: bool = True
     conversion_weight: float = 1.0
     engagement_weight: float = 0.3

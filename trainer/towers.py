@@ -30,7 +30,9 @@ class CrossAndDense(tf.keras.layers.Layer):
         rank = config.cross_projection_dim or None
         self._crosses = [tfrs.layers.dcn.Cross(projection_dim=rank) for _ in range(config.num_cross_layers)]
         self._stack = [tf.keras.layers.Dense(units, activation="relu") for units in config.dense_units]
-        self._head = tf.keras.layers.Dense(config.output_dim, use_bias=False)
+        # Starts near zero: the first logits are the popularity's alone.
+        near_zero = tf.keras.initializers.RandomNormal(stddev=0.01)
+        self._head = tf.keras.layers.Dense(config.output_dim, use_bias=False, kernel_initializer=near_zero)
 
     def call(self, x0: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
         """Combines the two paths as the architecture says, and adds `own`.

@@ -29,6 +29,7 @@ def test_killed_in_every_component(tmp_path: Path, runner_type: type) -> None:
         "--set=source.num_items=300",
         "--set=trainer.batch_size=256",
         "--set=evaluation.min_lift=0",
+        "--set=evaluation.min_lift_new=0",
     )
     for component in _COMPONENTS:
         runner.kill_in(component)

@@ -12,8 +12,9 @@ def test_retailrocket_whole_is_pushed_and_above_popularity(
     shared_data: Path, tmp_path: Path, runner_type: type
 ) -> None:
     # The gate is open: on this small set the model does not beat popularity on new items yet (see the README).
-    arguments = ("--source=retailrocket", f"--data={shared_data / 'retailrocket'}", "--set=evaluation.min_lift=0")
-    runner = runner_type(tmp_path / "root", *arguments)
+    gate = ("--set=evaluation.min_lift=0", "--set=evaluation.min_lift_new=0")
+    data = shared_data / "retailrocket"
+    runner = runner_type(tmp_path / "root", "--source=retailrocket", f"--data={data}", *gate)
     finished = runner.run()
     assert finished.returncode == 0, finished.stderr
     metrics = json.loads((runner.root / "metrics.json").read_text())

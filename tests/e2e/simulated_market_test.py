@@ -21,7 +21,7 @@ _MARKET = [
     "--set=source.num_items=500",
     "--set=source.num_advertisers=30",
     "--set=source.num_categories=10",
-    "--set=trainer.epochs=4",
+    "--set=trainer.epochs=6",
     "--set=trainer.batch_size=512",
 ]
 
@@ -127,9 +127,10 @@ def test_a_refused_model_is_not_pushed_and_the_reason_names_the_gate(runner: Any
 
 
 def test_a_broken_table_ends_with_its_name_and_a_remedy(tmp_path: Path, runner_type: type) -> None:
-    for table, header in (("events", "user_id,item_id,event,when"), ("items", "item_id,title")):
+    shards = {"events": ("user_id,item_id,event,when", "u,i,purchase,4"), "items": ("item_id,title", "i,a title")}
+    for table, (header, row) in shards.items():
         (tmp_path / "data" / table).mkdir(parents=True)
-        (tmp_path / "data" / table / "part.csv").write_text(f"{header}\n1,2,3,4\n")
+        (tmp_path / "data" / table / "part.csv").write_text(f"{header}\n{row}\n")
     broken = runner_type(tmp_path / "root", "--source=tables", f"--data={tmp_path / 'data'}").run()
     assert broken.returncode in (1, 2)
     assert "has no column 'timestamp'" in broken.stderr

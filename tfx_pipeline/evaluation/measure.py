@@ -86,10 +86,11 @@ def refusals(metrics: Metrics, config: EvaluationConfig) -> list[str]:
         if values["num_rows"] < (config.min_new_rows if kind == "new" else 1):
             continue
         model, popularity = (values[name]["recall@100"] for name in ("model", "popularity"))
-        if not model > config.min_lift * popularity:
+        name, lift = ("min_lift_new", config.min_lift_new) if kind == "new" else ("min_lift", config.min_lift)
+        if not model > lift * popularity:
             reasons.append(
-                f"eval.{kind}: recall@100 is {model:.4f}, it must be above {config.min_lift} x popularity's "
-                f"{popularity:.4f} (evaluation.min_lift). "
+                f"eval.{kind}: recall@100 is {model:.4f}, it must be above {lift} x popularity's "
+                f"{popularity:.4f} (evaluation.{name}). "
                 "Look at the training loss and at the answers of `serving.query`"
             )
     if metrics["eval"]["all"]["num_rows"] == 0:

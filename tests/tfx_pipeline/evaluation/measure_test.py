@@ -137,8 +137,10 @@ def test_refusals(given, starts):
 
 
 def test_a_higher_lift_refuses_more():
-    assert refusals(metrics(), EvaluationConfig(min_lift=2.4)) == []
-    assert len(refusals(metrics(), EvaluationConfig(min_lift=2.6))) == 2  # 0.5 / 0.2 = 2.5, for all and for new
+    assert refusals(metrics(), EvaluationConfig(min_lift=2.4, min_lift_new=2.4)) == []
+    assert (
+        len(refusals(metrics(), EvaluationConfig(min_lift=2.6, min_lift_new=2.6))) == 2
+    )  # 0.5 / 0.2 = 2.5, for all and for new
 
 
 @pytest.mark.parametrize(
