@@ -22,6 +22,7 @@ _SLICES = {
 """So that the whole command takes under 10 minutes on 2 cores; `--full` drops them."""
 _NUM_USERS = 3
 _SERVER_START_S = 180
+_SERVER_STOP_S = 30
 
 
 def main() -> int:
@@ -61,7 +62,10 @@ def _server(base: Path) -> Iterator[str]:
         yield _address(process)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=_SERVER_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _address(process: subprocess.Popen) -> str:

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 180.0
 _REQUEST_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 30.0
 _NUM_QUERIES = 8
 
 
@@ -79,8 +80,7 @@ def served(model: Path, version: str) -> Iterator[str]:
     try:
         yield _wait_for_address(process, version)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        _stop(process)
         shutil.rmtree(base)
 
 
@@ -111,6 +111,17 @@ def check(response: dict[str, Any], *, num_queries: int, version: str, item_ids:
     scores = response[contract.OUTPUT_SCORES]
     if not (scores[:, :-1] >= scores[:, 1:] - 1e-6).all():
         raise ValueError(f"Served scores must be finite and descend. Received: {scores[0, :10].tolist()}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Asks the server to drain; one that takes too long is killed, for its answers are in."""
+    process.terminate()
+    try:
+        process.wait(timeout=_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        log.warning("The model server did not stop within %.0f s and was killed", _STOP_TIMEOUT_S)
+        process.kill()
+        process.wait()
 
 
 def _wait_for_address(process: subprocess.Popen, version: str) -> str:
