@@ -11,6 +11,8 @@ QUERY_TOWER = ("query", "context", "history")
 ITEM_TOWER = ("item",)
 ROLES = (*QUERY_TOWER, *ITEM_TOWER, "key", "label", "sampling")
 TREATMENTS = ("id", "text", "path", "vector", "popularity")
+SHARES = "shares:"
+"""Before the name of the feature whose vocabulary a feature uses."""
 MAX_PATH_LEVELS = 4
 
 ENVIRONMENT_OF_SPLIT = {
@@ -133,7 +135,7 @@ def _read(entry: schema_pb2.Feature) -> Feature:
         is_string=is_string,
         is_integer=is_integer,
         table=next((table for table in tables.TABLES if table in tags), None),
-        vocabulary=next((tag.split(":", 1)[1] for tag in tags if tag.startswith("shares:")), entry.name),
+        vocabulary=next((tag.removeprefix(SHARES) for tag in tags if tag.startswith(SHARES)), entry.name),
         length=int(entry.value_count.max) if "vector" in tags else 0,
         is_performance="performance" in tags,
     )

@@ -1,5 +1,6 @@
 """Reads, merges and prunes schema files: what a run's schema is, and which features its data switches off."""
 
+from collections.abc import Container
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,9 +8,11 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schemas import tables
+from schemas.features import SHARES
 
 _FOLDER = Path(__file__).resolve().parent
 BASE = "interaction"
+_VECTOR = "vector"
 
 
 def read_schema(path: Path) -> schema_pb2.Schema:
@@ -45,6 +48,8 @@ def prune_schema(
 ) -> tuple[schema_pb2.Schema, dict[str, str]]:
     """Drops features that the data cannot fill and notes the length of vectors.
 
+    Where the owner of a shared vocabulary is dropped, the first feature that shares it becomes the owner.
+
     Args:
         schema: the merged schema.
         columns: column names by raw table.
@@ -53,23 +58,42 @@ def prune_schema(
     Returns:
         The pruned schema, and the reason for each feature that was dropped.
     """
-    kept, dropped = schema_pb2.Schema(), {}
+    reasons = {feature.name: _unfilled(feature, columns, vector_lengths) for feature in schema.feature}
+    dropped = {name: reason for name, reason in reasons.items() if reason}
+    kept = schema_pb2.Schema()
     kept.CopyFrom(schema)
     del kept.feature[:]
-    for feature in schema.feature:
-        tags = set(feature.annotation.tag)
-        origin = next((table for table in tables.TABLES if table in tags), None)
-        if origin and feature.name not in columns.get(origin, set()):
-            dropped[feature.name] = f"no column {origin}.{feature.name}"
-        elif "vector" in tags and feature.name not in vector_lengths:
-            dropped[feature.name] = f"no values in {origin}.{feature.name}"
-        else:
-            entry = kept.feature.add()
-            entry.CopyFrom(feature)
-            if "vector" in tags:
-                length = vector_lengths[feature.name]
-                entry.value_count.min = entry.value_count.max = length
+    kept.feature.extend([feature for feature in schema.feature if feature.name not in dropped])
+    for feature in kept.feature:
+        if _VECTOR in feature.annotation.tag:
+            feature.value_count.min = feature.value_count.max = vector_lengths[feature.name]
+    _pass_on_vocabularies(kept, dropped)
     return kept, dropped
+
+
+def _unfilled(
+    feature: schema_pb2.Feature, columns: Mapping[str, set[str]], vector_lengths: Mapping[str, int]
+) -> str | None:
+    """Why the data cannot fill the feature, if it cannot."""
+    tags = set(feature.annotation.tag)
+    origin = next((table for table in tables.TABLES if table in tags), None)
+    if origin and feature.name not in columns.get(origin, set()):
+        return f"no column {origin}.{feature.name}"
+    if _VECTOR in tags and feature.name not in vector_lengths:
+        return f"no values in {origin}.{feature.name}" if origin else "a vector that no raw table holds"
+    return None
+
+
+def _pass_on_vocabularies(schema: schema_pb2.Schema, dropped: Container[str]) -> None:
+    heirs: dict[str, str] = {}
+    for feature in schema.feature:
+        shared = next((tag for tag in feature.annotation.tag if tag.startswith(SHARES)), "")
+        owner = shared.removeprefix(SHARES)
+        if shared and owner in dropped:
+            feature.annotation.tag.remove(shared)
+            heir = heirs.setdefault(owner, feature.name)
+            if heir != feature.name:
+                feature.annotation.tag.append(f"{SHARES}{heir}")
 
 
 def _merge(schema: schema_pb2.Schema, overlay: schema_pb2.Schema) -> schema_pb2.Schema:

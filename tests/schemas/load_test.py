@@ -102,6 +102,39 @@ def test_pruning_drops_what_the_data_cannot_fill_and_says_why():
     assert text_format.MessageToString(schema) == before  # the merged schema is left as it was
 
 
+SHARING = """
+feature { name: "brand" type: BYTES annotation { tag: "item" tag: "items" } }
+feature { name: "seen_brand" type: BYTES annotation { tag: "context" tag: "events" tag: "shares:brand" } }
+feature { name: "liked_brand" type: BYTES annotation { tag: "query" tag: "users" tag: "shares:brand" } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("present", "vocabularies"),
+    [
+        ({"brand", "seen_brand", "liked_brand"}, {"brand": "brand", "seen_brand": "brand", "liked_brand": "brand"}),
+        ({"seen_brand", "liked_brand"}, {"seen_brand": "seen_brand", "liked_brand": "seen_brand"}),
+        ({"liked_brand"}, {"liked_brand": "liked_brand"}),
+    ],
+)
+def test_a_shared_vocabulary_outlives_its_owner(tmp_path, present, vocabularies):
+    schema = load_schema(extra=write(tmp_path / "own.pbtxt", SHARING))
+    columns = {name: set(spec) | present for name, spec in tables.TABLES.items()}
+    pruned, dropped = prune_schema(schema, columns=columns, vector_lengths={"embedding": 2})
+    assert set(dropped) == {"brand", "seen_brand", "liked_brand"} - present
+    groups = feature_groups(pruned)
+    assert {name: groups[name].vocabulary for name in vocabularies} == vocabularies
+    assert groups["history_item_id"].vocabulary == "item_id"  # others keep theirs
+
+
+def test_an_unknown_owner_is_still_refused_after_pruning(tmp_path):
+    schema = load_schema(extra=write(tmp_path / "own.pbtxt", SHARING.replace("shares:brand", "shares:brnd")))
+    columns = {name: {*spec, "brand", "seen_brand", "liked_brand"} for name, spec in tables.TABLES.items()}
+    pruned, _ = prune_schema(schema, columns=columns, vector_lengths={})
+    with pytest.raises(ValueError, match="'seen_brand' shares the vocabulary of 'brnd', which is no feature"):
+        feature_groups(pruned)
+
+
 def test_pruning_without_a_users_table_drops_its_features_only():
     columns = {name: set(spec) for name, spec in tables.TABLES.items() if name != "users"}
     _, dropped = prune_schema(load_schema("online_retail"), columns=columns, vector_lengths={"embedding": 2})
