@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -103,12 +104,21 @@ def _fingerprint(data: Path | None) -> tuple[str, list[tuple[str, int, int]]]:
 
 
 def _shards(dataset: Path, table: str) -> list[str]:
+    """Files of the table but hidden ones.
+
+    Raises:
+        ValueError: a folder is among them, which nothing would read.
+    """
     folder = dataset / table
-    return (
-        sorted(str(path) for path in folder.iterdir() if not path.name.startswith((".", "_")))
-        if folder.is_dir()
-        else []
-    )
+    if not folder.is_dir():
+        return []
+    found = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "_")))
+    if nested := next((path for path in found if path.is_dir()), None):
+        raise ValueError(
+            f"Table {table}: its shards must lie in {folder} itself. Received: the folder {nested}; move its files up. "
+            "If the folder's name holds a column's value, as in part=1, write that as a column."
+        )
+    return [str(path) for path in found]
 
 
 def _columns(dataset: Path, table: str) -> set[str]:
@@ -116,16 +126,32 @@ def _columns(dataset: Path, table: str) -> set[str]:
 
 
 def _vector_lengths(schema: schema_pb2.Schema, dataset: Path) -> dict[str, int]:
-    """Length of each vector column, from the first item that has one."""
+    """Length of each vector column, from the first row that has one."""
     lengths: dict[str, int] = {}
-    wanted = {f.name for f in feature_groups(schema).carried_from(tables.ITEMS) if f.treatment == "vector"}
-    for shard in _shards(dataset, tables.ITEMS):
-        if wanted <= set(lengths):
-            break
-        for _, frame in read_shard(shard, tables.ITEMS):
-            for name in (wanted - set(lengths)) & set(frame.columns):
-                values = frame[name].dropna()
-                if len(values):
-                    first = values.iloc[0]
-                    lengths[name] = len(json.loads(first) if isinstance(first, str) else first)
+    for table in tables.TABLES:
+        wanted = {f.name for f in feature_groups(schema).carried_from(table) if f.treatment == "vector"}
+        for shard in _shards(dataset, table):
+            lengths |= _first_lengths(shard, table, wanted - set(lengths))
     return lengths
+
+
+def _first_lengths(shard: str, table: str, names: set[str]) -> dict[str, int]:
+    """Lengths of those of the columns that hold a vector in this shard."""
+    names = names & column_names(shard)
+    found: dict[str, int] = {}
+    for _, frame in read_shard(shard, table) if names else ():
+        for name in names - set(found):
+            if length := next(filter(None, map(_length, frame[name].dropna())), 0):
+                found[name] = length
+        if len(found) == len(names):
+            break
+    return found
+
+
+def _length(value: Any) -> int:
+    """Of a vector; 0 of what is none."""
+    try:
+        vector = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
+        return 0
+    return len(vector) if isinstance(vector, list | np.ndarray) else 0

@@ -2,6 +2,7 @@ import json
 import logging
 import os
 
+import pandas as pd
 import pytest
 
 from schemas.features import feature_groups
@@ -60,6 +61,66 @@ def test_own_tables_are_used_in_place(dataset, tmp_path):
 def test_missing_own_tables_are_refused(tmp_path, data):
     with pytest.raises(ValueError, match="--source=tables needs --data=FOLDER with events/ and items/"):
         prepare_tables("tables", data and tmp_path / data, tmp_path, {})
+
+
+VECTORS = "".join(
+    f'feature {{ name: "{name}" type: FLOAT annotation {{ tag: "{role}" tag: "vector" tag: "{table}" }} }}\n'
+    for name, role, table in (("of_user", "query", "users"), ("of_event", "context", "events"))
+)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_vectors_of_events_and_users_are_measured_too(dataset, tmp_path, ending):
+    rows = {
+        "users": [{"user_id": "u"}, {"user_id": "v", "of_user": [1.0, 2.0]}],
+        "events": [
+            {"user_id": "u", "item_id": "i", "event": "click", "timestamp": 1, "of_event": value}
+            for value in (None, [], [1.0, 2.0, 3.0, 4.0], [1.0])
+        ],
+    }
+    for table, found in rows.items():
+        (dataset / table).mkdir(exist_ok=True)
+        frame = pd.DataFrame(found)
+        if ending == "csv":
+            frame = frame.applymap(lambda value: json.dumps(value) if isinstance(value, list) else value)
+        file = dataset / table / f"more.{ending}"
+        save = {"csv": frame.to_csv, "parquet": frame.to_parquet}
+        frame.to_json(file, orient="records", lines=True) if ending == "jsonl" else save[ending](file, index=False)
+    (tmp_path / "own.pbtxt").write_text(VECTORS)
+    schema, _ = effective_schema("tables", dataset, tmp_path / "schemas", extra=tmp_path / "own.pbtxt")
+    groups = feature_groups(schema)
+    assert {name: groups[name].length for name in ("of_user", "of_event", "embedding")} == {
+        "of_user": 2,
+        "of_event": 4,
+        "embedding": 3,
+    }
+
+
+def test_a_vector_column_of_other_things_is_switched_off(dataset, tmp_path, caplog):
+    (dataset / "items/part.jsonl").unlink()
+    (dataset / "items/part.csv").write_text("item_id,embedding\ni,none\nj,5\n")
+    with caplog.at_level(logging.INFO):
+        schema, _ = effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+    assert "embedding" not in feature_groups(schema)
+    assert "embedding (no values in items.embedding)" in caplog.text
+
+
+@pytest.mark.parametrize("table", ["events", "items", "users"])
+def test_shards_in_a_folder_below_the_table_are_refused(dataset, tmp_path, table):
+    nested = dataset / table / "day=1"
+    nested.mkdir(parents=True)
+    (nested / "part.csv").write_text("user_id,item_id,event,timestamp\nu,i,purchase,1\n")
+    with pytest.raises(
+        ValueError, match=rf"Table {table}: its shards must lie in .*Received: the folder .*day=1; move"
+    ):
+        effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+
+
+def test_hidden_folders_of_other_tools_are_ignored(dataset, tmp_path):
+    (dataset / "events/_temporary").mkdir()
+    (dataset / "events/.cache").mkdir()
+    schema, _ = effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+    assert "title" in feature_groups(schema)
 
 
 @pytest.fixture
