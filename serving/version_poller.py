@@ -47,10 +47,9 @@ class VersionPoller:
         """Starts the thread."""
         self._thread.start()
 
-    def stop(self, timeout_s: float) -> None:
-        """Ends polling; waits at most `timeout_s` for a version that is being loaded."""
+    def stop(self) -> None:
+        """Polls no more; a version that is being loaded is not waited for."""
         self._stopping.set()
-        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:

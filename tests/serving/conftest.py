@@ -101,7 +101,12 @@ class ToyRetriever:
             empty = tf.fill([tf.shape(examples)[0], 1], "")
             return search(embed(parsed["country"], empty, tf.zeros_like(empty, tf.float32)), len(ITEM_IDS))
 
-        signatures = {"retrieve": retrieve, "embed_query": embed_query, "serving_default": serve_examples}
+        @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
+        def count(limit):
+            return {"counted": tf.while_loop(lambda number: number < limit, lambda number: (number + 1,), (0,))[0]}
+
+        signatures = {"retrieve": retrieve, "embed_query": embed_query, "count": count}
+        signatures["serving_default"] = serve_examples
         tf.saved_model.save(module, str(path), signatures=signatures)
         return path
 
@@ -140,6 +145,16 @@ class ModelServer:
             self.seen.append(line)
             if match := re.search(pattern, line):
                 return match
+
+    def wait_until_it_watches(self, timeout_s: float = 60) -> None:
+        """Waits until the process has taken SIGTERM over from the system."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            if int(re.search(r"SigBlk:\s*(\w+)", status).group(1), 16) & 1 << (signal.SIGTERM - 1):
+                return
+            assert time.monotonic() < deadline, status
+            time.sleep(0.01)
 
     def publish(self, toy: ToyRetriever, version: int) -> None:
         """Puts a version in place as the Pusher does: to a temporary name, then renamed."""
