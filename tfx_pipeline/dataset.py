@@ -18,6 +18,7 @@ from schemas.load import load_schema
 from schemas.load import prune_schema
 from tfx_pipeline import configs
 from tfx_pipeline.atomic import write_text
+from tfx_pipeline.digest import SOURCES_CODE
 from tfx_pipeline.digest import code_digest
 from tfx_pipeline.examples.read import column_names
 from tfx_pipeline.examples.read import read_shard
@@ -46,9 +47,7 @@ def prepare_tables(source: str, data: Path | None, root: Path, options: dict[str
     module = importlib.import_module(f"tfx_pipeline.sources.{source}")
     chosen = _options(module.Options, options)
     out, key_file = root / "tables", root / "tables.key"
-    key = json.dumps(
-        [source, *_fingerprint(data), dataclasses.asdict(chosen), code_digest(["tfx_pipeline/sources"])], default=str
-    )
+    key = json.dumps([source, *_fingerprint(data), dataclasses.asdict(chosen), code_digest(SOURCES_CODE)], default=str)
     if out.is_dir() and key_file.exists() and key_file.read_text() == key:
         log.info("Raw tables: as they are in %s", out)
         return out
