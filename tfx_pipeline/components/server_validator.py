@@ -54,7 +54,7 @@ def ServerValidator(  # noqa: N802 (a TFX component is named like a class)
     del code_digest  # part of the cache key only
     version = retriever.get_string_custom_property(VERSION_PROPERTY)
     item_ids = set(load_catalog(retriever).item_ids.tolist())
-    queries = next(iter(tf.data.TFRecordDataset(split_files(examples, "eval"), "GZIP").batch(_NUM_QUERIES)))
+    queries = first_rows(split_files(examples, "eval"))
     with served(Path(path_utils.serving_model_path(retriever.uri)), version) as address:
         response = ask(address, queries)
     check(response, num_queries=int(tf.shape(queries)[0]), version=version, item_ids=item_ids)
@@ -62,6 +62,21 @@ def ServerValidator(  # noqa: N802 (a TFX component is named like a class)
     Path(blessing.uri).mkdir(parents=True, exist_ok=True)
     Path(blessing.uri, "INFRA_BLESSED").touch()
     log.info("Served and queried version %s: %s queries answered", version, int(tf.shape(queries)[0]))
+
+
+def first_rows(files: list[str]) -> tf.Tensor:
+    """The first serialized examples of a split, [n] strings, n <= 8.
+
+    Raises:
+        ValueError: the split is empty, so that there is nothing to ask the server.
+    """
+    rows = next(iter(tf.data.TFRecordDataset(files, "GZIP").batch(_NUM_QUERIES)), None)
+    if rows is None:
+        raise ValueError(
+            f"The split eval must hold an example to query the served retriever with. Received: none in {files}; "
+            "change examples.cut or examples.eval_days so that events fall after the cut."
+        )
+    return rows
 
 
 @contextmanager

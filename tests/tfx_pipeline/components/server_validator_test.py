@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfx_pipeline.components.server_validator import check
+from tfx_pipeline.components.server_validator import first_rows
 
 _ITEMS = {b"a", b"b", b"c"}
 
@@ -38,3 +40,24 @@ def test_a_whole_answer_passes():
 def test_a_broken_answer_is_refused(changes, text):
     with pytest.raises(ValueError, match=text):
         run(response(**changes))
+
+
+@pytest.mark.parametrize(("num_rows", "num_asked"), [(1, 1), (20, 8)])
+def test_the_first_rows_of_the_split_are_asked(tmp_path, num_rows, num_asked):
+    rows = [f"row {number}".encode() for number in range(num_rows)]
+    assert first_rows([write(tmp_path, rows)]).numpy().tolist() == rows[:num_asked]
+
+
+@pytest.mark.parametrize("num_files", [0, 1])
+def test_an_empty_split_is_refused(tmp_path, num_files):
+    files = [write(tmp_path, [])][:num_files]
+    with pytest.raises(ValueError, match="The split eval must hold an example to query .* change examples.cut or"):
+        first_rows(files)
+
+
+def write(folder, rows):
+    path = str(folder / "part.gz")
+    with tf.io.TFRecordWriter(path, "GZIP") as file:
+        for row in rows:
+            file.write(row)
+    return path
