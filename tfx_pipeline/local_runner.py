@@ -64,7 +64,7 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     facts = datasets.source_facts(dataset)
     metrics = report.write_metrics(root, record, facts, config)
     _require_push(record, metrics)
-    report.write_user_snapshot(root, record, dataset, facts)
+    report.write_user_snapshot(root, record, facts)
     return report.summary(metrics, seconds=time.monotonic() - started_s, root=root)
 
 

@@ -33,11 +33,11 @@ def write_metrics(root: Path, record: RunRecord, facts: dict[str, Any], config: 
     return metrics
 
 
-def write_user_snapshot(root: Path, record: RunRecord, dataset: Path, facts: dict[str, Any]) -> None:
+def write_user_snapshot(root: Path, record: RunRecord, facts: dict[str, Any]) -> None:
     """Writes the snapshot beside the served model."""
     examples = record.uri("MarketplaceExampleGen.examples")
     path = root / "serving" / SNAPSHOT_FILE
-    write_snapshot(str(examples), dataset, path, source=facts["source"], notice=facts.get("notice", ""))
+    write_snapshot(str(examples), path, source=facts["source"], notice=facts.get("notice", ""))
 
 
 def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:

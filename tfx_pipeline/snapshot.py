@@ -10,22 +10,24 @@ from datetime import timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from schemas import contract
-from schemas import tables
 from tfx_pipeline.atomic import write_text
 from tfx_pipeline.components.example_gen import SNAPSHOT_FOLDER
 from tfx_pipeline.components.example_gen import read_facts
-from tfx_pipeline.examples.read import read_shard
 
+_CATALOG_FOLDER = "Split-catalog"
+_BATCH = 1024
 _SHOWN = ("title", "advertiser_id", "category", "price")
 
 
-def write_snapshot(examples_uri: str, dataset: Path, path: Path, *, source: str, notice: str) -> None:
+def write_snapshot(examples_uri: str, path: Path, *, source: str, notice: str) -> None:
     """Writes the SQLite file under a temporary name, renames it, and points the user's cache folder to it.
 
     Args:
         examples_uri: ExampleGen's artifact.
-        dataset: raw tables, for what is shown of an item.
         path: of the file.
         source: name of the source.
         notice: terms to show with every answer.
@@ -38,7 +40,7 @@ def write_snapshot(examples_uri: str, dataset: Path, path: Path, *, source: str,
     with sqlite3.connect(partial) as database:
         database.executescript(contract.SNAPSHOT_SCHEMA)
         database.executemany("INSERT INTO users VALUES (?, ?)", _users(Path(examples_uri) / SNAPSHOT_FOLDER))
-        database.executemany("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?)", _items(dataset))
+        database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", _items(Path(examples_uri) / _CATALOG_FOLDER))
         database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     database.close()
     partial.rename(path)
@@ -54,9 +56,17 @@ def _users(folder: Path) -> Iterator[tuple[str, str]]:
                 yield row["user_id"], json.dumps(row["features"], ensure_ascii=False)
 
 
-def _items(dataset: Path) -> Iterator[tuple[Any, ...]]:
-    for shard in sorted((dataset / tables.ITEMS).iterdir()):
-        for _, frame in read_shard(str(shard), tables.ITEMS):
-            columns = [frame[name] if name in frame.columns else [None] * len(frame) for name in ("item_id", *_SHOWN)]
-            for item_id, *shown in zip(*columns, strict=True):
-                yield str(item_id), *(None if value != value or value is None else value for value in shown)
+def _items(folder: Path) -> Iterator[tuple[Any, ...]]:
+    """Of the catalogue's examples, so that ids read as the model's and of doubled rows the model's is shown."""
+    shards = sorted(str(shard) for shard in folder.iterdir())
+    for records in tf.data.TFRecordDataset(shards, "GZIP").batch(_BATCH).as_numpy_iterator():
+        for record in records:
+            features = tf.train.Example.FromString(record).features.feature
+            yield tuple(_value(features[name]) if name in features else None for name in ("item_id", *_SHOWN))
+
+
+def _value(feature: tf.train.Feature) -> str | float | None:
+    """The one value of a feature; of a float32 the shortest number that reads as the same."""
+    if feature.bytes_list.value:
+        return feature.bytes_list.value[0].decode()
+    return float(str(np.float32(feature.float_list.value[0]))) if feature.float_list.value else None

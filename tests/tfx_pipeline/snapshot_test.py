@@ -3,24 +3,42 @@ import json
 import sqlite3
 
 import pytest
+import tensorflow as tf
 
+from tfx_pipeline.examples.encode import encode
 from tfx_pipeline.snapshot import write_snapshot
+
+NOW_US = 86_400_000_000
 
 
 @pytest.fixture
-def written(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    examples, dataset = tmp_path / "examples", tmp_path / "dataset"
-    (examples / "user_snapshot").mkdir(parents=True)
-    (dataset / "items").mkdir(parents=True)
-    (examples / "facts.json").write_text(json.dumps({"counts": {}, "period": {"cut_us": 0, "last_us": 86_400_000_000}}))
+def examples(tmp_path):
+    """What ExampleGen leaves: users, facts and the catalogue."""
+    folder = tmp_path / "examples"
+    (folder / "user_snapshot").mkdir(parents=True)
+    (folder / "Split-catalog").mkdir()
+    (folder / "facts.json").write_text(json.dumps({"counts": {}, "period": {"cut_us": 0, "last_us": NOW_US}}))
     users = [{"user_id": "u1", "features": {"n": 2.0, "history_item_id": ["ü"]}}, {"user_id": "u2", "features": {}}]
-    with gzip.open(examples / "user_snapshot/part.jsonl.gz", "wt", encoding="utf-8") as file:
+    with gzip.open(folder / "user_snapshot/part.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write("".join(json.dumps(user) + "\n" for user in users))
-    (dataset / "items/part.csv").write_text("item_id,title,price\nü,Größe,2.5\nplain,,\nü,again,1\n")
+    items = [
+        {"item_id": "ü", "title": "Größe", "price": 4.255, "positive_rate": 0.5},
+        {"item_id": "17850", "advertiser_id": "7", "category": "a > b"},
+        {"item_id": "plain"},
+    ]
+    for number, part in enumerate((items[:2], items[2:])):
+        with tf.io.TFRecordWriter(str(folder / f"Split-catalog/part-{number}.gz"), "GZIP") as file:
+            for item in part:
+                file.write(encode(item))
+    return folder
+
+
+@pytest.fixture
+def written(examples, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "out/snapshot.sqlite"
     for _ in range(2):  # a second run replaces the first
-        write_snapshot(str(examples), dataset, path, source="shop", notice="synthetic")
+        write_snapshot(str(examples), path, source="shop", notice="synthetic")
     return path
 
 
@@ -39,7 +57,11 @@ def test_users_items_and_facts_read_back(written):
         "u2": {},
     }
     items = read(written, "SELECT item_id, title, advertiser_id, category, price FROM items ORDER BY item_id")
-    assert items == [("plain", None, None, None, None), ("ü", "Größe", None, None, 2.5)]  # the first of doubles
+    assert items == [
+        ("17850", None, "7", "a > b", None),
+        ("plain", None, None, None, None),
+        ("ü", "Größe", None, None, 4.255),
+    ]
     meta = dict(read(written, "SELECT key, value FROM meta"))
     assert meta == {"as_of": "1970-01-02T00:00:00+00:00", "source": "shop", "notice": "synthetic"}
 
