@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -51,6 +52,31 @@ class Places:
         )
 
 
+class _Data(NamedTuple):
+    """Components from raw tables to valid examples."""
+
+    example_gen: MarketplaceExampleGen
+    statistics_gen: tfx.components.StatisticsGen
+    schema_gen: tfx.components.ImportSchemaGen
+    validator: SchemaValidator
+
+
+class _Model(NamedTuple):
+    """Components from examples to trained towers."""
+
+    transform: tfx.components.Transform
+    trainer: tfx.components.Trainer
+
+
+class _Retrieval(NamedTuple):
+    """Components from towers to a pushed retriever."""
+
+    indexer: BaseNode
+    evaluator: BaseNode
+    server_validator: BaseNode
+    pusher: BaseNode
+
+
 def create_pipeline(
     places: Places, schema: schema_pb2.Schema, config: RunConfig, *, run_id: str, beam_args: list[str]
 ) -> tfx.dsl.Pipeline:
@@ -63,19 +89,20 @@ def create_pipeline(
         run_id: distinct by run.
         beam_args: of every Beam stage.
     """
+    data = _data(places, schema, config)
+    model = _model(data, schema, config)
+    retrieval = _retrieval(data, model, config, places=places, run_id=run_id)
     return tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(places.artifacts),
-        components=_components(places, schema, config, run_id=run_id),
+        components=[*data, *model, *retrieval],
         enable_cache=True,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(places.metadata)),
         beam_pipeline_args=beam_args,
     )
 
 
-def _components(places: Places, schema: schema_pb2.Schema, config: RunConfig, *, run_id: str) -> list[BaseNode]:
-    schema_text = text_format.MessageToString(schema)
-
+def _data(places: Places, schema: schema_pb2.Schema, config: RunConfig) -> _Data:
     # Turns raw tables into the splits train, eval, impressions, catalog and queries.
     example_gen = MarketplaceExampleGen(
         str(places.dataset), schema, config.examples, code_digest=digest.code_digest(digest.EXAMPLES_CODE)
@@ -89,17 +116,22 @@ def _components(places: Places, schema: schema_pb2.Schema, config: RunConfig, *,
 
     # Stops the run when a split does not fit the schema.
     validator = SchemaValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
+    return _Data(example_gen, statistics_gen, schema_gen, validator)
+
+
+def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig) -> _Model:
+    schema_text = text_format.MessageToString(schema)
 
     # Builds vocabularies and scales from train and catalog, and the graph that both towers and serving use.
     transform = tfx.components.Transform(
-        examples=example_gen.outputs["examples"],
-        schema=schema_gen.outputs["schema"],
+        examples=data.example_gen.outputs["examples"],
+        schema=data.schema_gen.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=_TRANSFORMED, transform=_TRANSFORMED),
         custom_config={"schema": schema_text, "code_digest": digest.code_digest(digest.TRANSFORM_CODE)},
         disable_statistics=True,
     )
-    transform.add_upstream_node(validator)
+    transform.add_upstream_node(data.validator)
 
     # Trains the two towers.
     trainer = tfx.components.Trainer(
@@ -114,21 +146,27 @@ def _components(places: Places, schema: schema_pb2.Schema, config: RunConfig, *,
             "code_digest": digest.code_digest(digest.TRAINER_CODE),
         },
     )
+    return _Model(transform, trainer)
+
+
+def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places, run_id: str) -> _Retrieval:
+    examples, towers = data.example_gen.outputs["examples"], model.trainer.outputs["model"]
 
     # Embeds the catalogue and exports the versioned retriever.
     indexer = Indexer(
-        examples=example_gen.outputs["examples"],
-        towers=trainer.outputs["model"],
+        examples=examples,
+        towers=towers,
         kind=config.index.kind,
         max_k=config.index.max_k,
         code_digest=digest.code_digest(digest.INDEX_CODE),
     )
+    retriever = indexer.outputs["retriever"]
 
     # Ranks the whole catalogue for every evaluation row and decides the blessing.
     evaluator = RetrievalEvaluator(
-        examples=example_gen.outputs["examples"],
-        towers=trainer.outputs["model"],
-        retriever=indexer.outputs["retriever"],
+        examples=examples,
+        towers=towers,
+        retriever=retriever,
         config=json.dumps(config.evaluation.to_dict()),
         dataset=str(places.dataset),
         code_digest=digest.code_digest(digest.EVALUATION_CODE),
@@ -136,28 +174,15 @@ def _components(places: Places, schema: schema_pb2.Schema, config: RunConfig, *,
 
     # Starts a model server with the retriever and queries it.
     server_validator = ServerValidator(
-        examples=example_gen.outputs["examples"],
-        retriever=indexer.outputs["retriever"],
-        code_digest=digest.code_digest(digest.SERVER_CODE),
+        examples=examples, retriever=retriever, code_digest=digest.code_digest(digest.SERVER_CODE)
     )
 
     # Copies a blessed retriever to the serving folder.
     pusher = VersionedPusher(
-        indexer.outputs["retriever"],
+        retriever,
         evaluator.outputs["blessing"],
         server_validator.outputs["blessing"],
         base_directory=str(places.serving),
         run_id=run_id,
     )
-    return [
-        example_gen,
-        statistics_gen,
-        schema_gen,
-        validator,
-        transform,
-        trainer,
-        indexer,
-        evaluator,
-        server_validator,
-        pusher,
-    ]
+    return _Retrieval(indexer, evaluator, server_validator, pusher)

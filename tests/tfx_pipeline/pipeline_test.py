@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from schemas.load import load_schema
+from tfx_pipeline.configs import build_config
+from tfx_pipeline.pipeline import Places
+from tfx_pipeline.pipeline import create_pipeline
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory):
+    """Ids of the components before each, in the pipeline's order."""
+    root = tmp_path_factory.mktemp("root")
+    places = Places.below(root, dataset=Path("tables"), schema_file=root / "schema.pbtxt")
+    config = build_config("tables", file=None, settings=[])
+    pipeline = create_pipeline(places, load_schema(), config, run_id="1", beam_args=[])
+    return {component.id: {node.id for node in component.upstream_nodes} for component in pipeline.components}
+
+
+def test_it_has_the_ten_components_each_after_what_it_reads(upstream):
+    assert set(upstream) == {
+        "MarketplaceExampleGen",
+        "StatisticsGen",
+        "ImportSchemaGen",
+        "SchemaValidator",
+        "Transform",
+        "Trainer",
+        "Indexer",
+        "RetrievalEvaluator",
+        "ServerValidator",
+        "VersionedPusher",
+    }
+    done = set()
+    for name, before in upstream.items():
+        assert before <= done, name
+        done.add(name)
+
+
+@pytest.mark.parametrize(
+    ("component", "gates"),
+    [
+        ("Transform", {"SchemaValidator"}),  # reads none of its outputs
+        ("VersionedPusher", {"Indexer", "RetrievalEvaluator", "ServerValidator"}),
+    ],
+)
+def test_the_gates_come_before_what_they_guard(upstream, component, gates):
+    assert gates <= upstream[component]
