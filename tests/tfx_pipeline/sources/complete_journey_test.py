@@ -6,6 +6,7 @@ import pytest
 
 from tfx_pipeline.sources import command
 from tfx_pipeline.sources import complete_journey
+from tfx_pipeline.sources import complete_journey_files
 from tfx_pipeline.sources.complete_journey import Options
 
 PRODUCTS = pd.DataFrame(
@@ -203,12 +204,12 @@ def test_a_share_of_the_households_is_chosen_by_seed(tmp_path):
 
 def test_promotions_are_read_in_batches(data, tmp_path, monkeypatch):
     whole = _tables(data, tmp_path / "a")
-    monkeypatch.setattr(complete_journey, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(complete_journey_files, "_BATCH_ROWS", 2)
     pd.testing.assert_frame_equal(_tables(data, tmp_path / "b"), whole)
 
 
 def test_unsorted_promotions_are_refused(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(complete_journey, "_BATCH_ROWS", 1)
+    monkeypatch.setattr(complete_journey_files, "_BATCH_ROWS", 1)
     _save(data, promotions=PROMOTIONS.iloc[::-1])
     with pytest.raises(command.DataError, match=r"sorted by week\. Received: 1 after 2"):
         _tables(data, tmp_path / "raw")
