@@ -207,4 +207,6 @@ def model_server(toy, start_server, tmp_path_factory, waiting_server) -> Iterato
     server.publish(toy, 1)
     server.address = server.wait_for_line(r"^Serving retriever version 1 at (\S+)$").group(1)
     yield server
+    signalled_s = time.monotonic()
     assert server.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - signalled_s < 10  # the time to drain, of which an idle server needs nothing
