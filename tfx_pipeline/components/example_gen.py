@@ -1,19 +1,24 @@
 """MarketplaceExampleGen: raw tables in, one Examples artifact with five splits out, on any Beam runner."""
 
+import io
 import json
 import logging
 import time
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.io import tfrecordio
+from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from google.protobuf import struct_pb2
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.example_gen import base_example_gen_executor
 from tfx.components.example_gen import component
+from tfx.components.example_gen import write_split
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
 from schemas import tables
@@ -40,14 +45,18 @@ class _Executor(base_example_gen_executor.BaseExampleGenExecutor):
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict) -> None:  # noqa: N802 (name fixed by TFX)
         """Writes the splits, then checks the counts."""
-        self._uri = output_dict["examples"][0].uri
+        self._examples = output_dict["examples"]
+        self._uri = self._examples[0].uri
         super().Do(input_dict, output_dict, exec_properties)
         config, _ = _read_config(exec_properties)
         facts = read_facts(self._uri)
         check_counts(facts["counts"], config, dead_letters=FileSystems.join(self._uri, DEAD_LETTER_FOLDER))
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict) -> dict:  # noqa: N802
-        """The five splits; the snapshot, the dead letters and the facts are written beside them."""
+        """Writes the five splits; the snapshot, the dead letters and the facts beside them.
+
+        Returns no split, for TFX would shuffle the rows again before it writes them in the same form.
+        """
         config, schema = _read_config(exec_properties)
         groups = feature_groups(schema)
         now_us = time.time_ns() // 1000
@@ -58,7 +67,37 @@ class _Executor(base_example_gen_executor.BaseExampleGenExecutor):
         facts = FileSystems.join(self._uri, FACTS_FILE)
         counts = beam.pvalue.AsDict(out[clean.COUNTS])
         _ = out["period"] | "WriteFacts" >> beam.Map(_write_facts, counts, facts)
-        return {name: out[name] for name in SPLITS}
+        for name in SPLITS:
+            folder = artifact_utils.get_split_uri(self._examples, name)
+            prefix = FileSystems.join(folder, write_split.DEFAULT_TF_RECORD_FILE_NAME)
+            _ = out[name] | f"Write[{name}]" >> WriteRecords(prefix)
+        return {}
+
+
+class WriteRecords(beam.PTransform):
+    """Lists of records -> gzipped TFRecord shards; one element of Beam a list, where WriteToTFRecord takes a record."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def expand(self, lists: beam.PCollection) -> Any:
+        """Frames the records, then writes bytes as they are."""
+        write = beam.io.WriteToText(
+            self._prefix,
+            file_name_suffix=".gz",
+            append_trailing_newlines=False,
+            coder=beam.coders.BytesCoder(),
+            compression_type=CompressionTypes.GZIP,
+        )
+        return lists | "Frame" >> beam.Map(_framed) | "Write" >> write
+
+
+def _framed(records: list[bytes]) -> bytes:
+    file = io.BytesIO()
+    for record in records:
+        tfrecordio._TFRecordUtil.write_record(file, record)
+    return file.getvalue()
 
 
 class MarketplaceExampleGen(component.FileBasedExampleGen):

@@ -57,7 +57,9 @@ class _CleanTable(beam.PTransform):
 
 
 class CleanEvents(_CleanTable):
-    """`(place, frame)` -> rows `(user_id, Event as a tuple)`, `dead_letters` JSON lines, `counts` (name, number).
+    """`(place, frame)` -> `rows`, `dead_letters` JSON lines, `counts` (name, number).
+
+    One element of `rows` is the list of a frame's `(user_id, Event as a tuple)`.
 
     Args:
         carried: features of the schema that are copied from a column of the events.
@@ -90,7 +92,7 @@ class _CleanEventsFn(beam.DoFn):
         self._max_id_length = max_id_length
 
     def process(self, element: tuple[str, pd.DataFrame]) -> Iterator[Any]:
-        """Checks the whole frame at once; Python touches each row only to emit it."""
+        """Checks the whole frame at once; Python touches each row only to list it."""
         place, frame = element
         typed = _typed_events(frame)
         reasons = _event_reasons(frame, typed, self._now_us, self._max_id_length)
@@ -101,15 +103,14 @@ class _CleanEventsFn(beam.DoFn):
             )
         yield from _column_counts(tables.EVENTS, frame, self._carried)
         good = reasons == ""
-        columns = [typed[name][good] for name in ("user_id", "item_id", "event", "timestamp")]
+        moments = typed["timestamp"][good].astype(np.int64)
+        columns = [*(typed[name][good] for name in ("user_id", "item_id", "event")), moments.tolist()]
         numbers = [_none_for_nan(typed[name][good]) for name in ("click_duration_s", "value")]
         attributes = [(feature, _attribute_values(frame, feature)) for feature in self._carried]
         yield from _dropped_values(tables.EVENTS, attributes)
         contexts = compress(_contexts(attributes, len(frame)), good)
-        for user, item, event, moment, duration, value, request, context in zip(
-            *columns, *numbers, typed["request_id"][good], contexts, strict=True
-        ):
-            yield user, (item, event, int(moment), duration, value, request, context)
+        users, *fields = (list(column) for column in (*columns, *numbers, typed["request_id"][good], contexts))
+        yield list(zip(users, zip(*fields, strict=True), strict=True))
 
 
 class _CleanEntitiesFn(beam.DoFn):

@@ -1,6 +1,10 @@
 """JoinItems: positives, impressions and the catalogue with item attributes, performance and sampling rates."""
 
+from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -26,10 +30,11 @@ IMPRESSIONS = "impressions"
 
 
 class JoinItems(beam.PTransform):
-    """`(item_id, {attributes, daily, samples, positives, impressions})` -> encoded rows by split.
+    """`(bucket, {attributes, daily, samples, positives, impressions})`, each packs by item -> lists of encoded rows.
 
-    Main outputs are tagged `train`, `eval`, `impressions` and `catalog`; positives and impressions of an item that is
-    not in the catalogue are dead letters. Positives are streamed: memory holds one item's attributes and daily volumes.
+    Outputs are tagged `train`, `eval`, `impressions` and `catalog`; positives and impressions of an item that is
+    not in the catalogue are dead letters. Positives are streamed: memory holds one bucket's item attributes, daily
+    volumes and encoded item parts.
 
     Args:
         groups: features of the schema.
@@ -43,7 +48,7 @@ class JoinItems(beam.PTransform):
         self._sides = sides
 
     def expand(self, grouped: beam.PCollection) -> Any:
-        """One pass over each item."""
+        """One pass over each bucket of items."""
         rows = beam.ParDo(self._do_fn, **self._sides)
         return grouped | "Join" >> rows.with_outputs(TRAIN, EVAL, IMPRESSIONS, CATALOG, DEAD_LETTERS, COUNTS)
 
@@ -55,45 +60,75 @@ class _JoinFn(beam.DoFn):
 
     def process(
         self,
-        element: tuple[str, dict[str, Any]],
+        element: tuple[int, dict[str, Any]],
         period: Period,
         totals: tuple[int, int],
         num_items: int,
         market: dict[int, Volume],
     ) -> Iterator[Any]:
-        """Emits every row of one item."""
-        item_id, group = element
-        found = sorted(group["attributes"], key=repr)
-        if not found:
-            yield from self._not_in_catalogue(item_id, group)
-            return
-        if len(found) > 1:
-            yield beam.pvalue.TaggedOutput(COUNTS, ("items.dropped.duplicate_item", len(found) - 1))
-        for dropped in found[1:]:
-            row = {"item_id": item_id, **dropped}
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letter(tables.ITEMS, "duplicate_item", "join", row))
-        parts = _ItemParts(
-            {"item_id": item_id, **found[0], **_rates(group["samples"], totals)},
-            TrailingVolumes(group["daily"], window_days=self._window_days),
-            TrailingVolumes(market.items(), window_days=self._window_days),
-            num_items=num_items,
-            names=self._names,
-        )
-        yield beam.pvalue.TaggedOutput(CATALOG, parts.as_of(period.cut_us // MICROSECONDS_PER_DAY))
-        for row in group["positives"]:
-            positive = PositiveRow(*row)
-            yield beam.pvalue.TaggedOutput(positive.split, positive.query_part + parts.as_of(positive.day))
-        for day in group["impressions"]:
-            yield beam.pvalue.TaggedOutput(IMPRESSIONS, parts.as_of(day))
+        """Emits every row of one bucket's items."""
+        _, group = element
+        attributes = _by_item(group["attributes"])
+        for item_id, found in attributes.items():
+            found.sort(key=repr)
+            yield from _duplicates(item_id, found[1:])
+        rates = {item_id: _rates(pairs, totals) for item_id, pairs in _by_item(group["samples"]).items()}
+        daily = _by_item(group["daily"])
+        of_market = TrailingVolumes(market.items(), window_days=self._window_days)
+        parts = {
+            item_id: _ItemParts(
+                {"item_id": item_id, **found[0], **rates.get(item_id, _rates([], totals))},
+                TrailingVolumes(daily.get(item_id, []), window_days=self._window_days),
+                of_market,
+                num_items=num_items,
+                names=self._names,
+            )
+            for item_id, found in attributes.items()
+        }
+        cut_day = period.cut_us // MICROSECONDS_PER_DAY
+        yield beam.pvalue.TaggedOutput(CATALOG, [of_item.as_of(cut_day) for of_item in parts.values()])
+        strangers: dict[str, Counter] = defaultdict(Counter)
+        for pack in group["positives"]:
+            strangers["positives"].update(item_id for item_id, _ in pack if item_id not in parts)
+            yield from _joined_positives(pack, parts)
+        for pack in group["impressions"]:
+            strangers["impressions"].update(item_id for item_id, _ in pack if item_id not in parts)
+            shown = [parts[item_id].as_of(day) for item_id, day in pack if item_id in parts]
+            yield beam.pvalue.TaggedOutput(IMPRESSIONS, shown)
+        yield from _not_in_catalogue(strangers["positives"], strangers["impressions"])
 
-    def _not_in_catalogue(self, item_id: str, group: dict[str, Any]) -> Iterator[Any]:
-        numbers = {name: sum(1 for _ in group[name]) for name in ("positives", "impressions")}
-        dropped = sum(numbers.values())
-        if dropped:
-            row = {"item_id": item_id, **numbers}
-            letter = dead_letter(tables.EVENTS, "item_not_in_catalogue", "join", row)
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
-            yield beam.pvalue.TaggedOutput(COUNTS, ("events.dropped.item_not_in_catalogue", dropped))
+
+def _joined_positives(pack: list[tuple[str, tuple]], parts: "dict[str, _ItemParts]") -> Iterator[Any]:
+    joined: dict[str, list[bytes]] = {TRAIN: [], EVAL: []}
+    for item_id, row in pack:
+        if item_id in parts:
+            positive = PositiveRow(*row)
+            joined[positive.split].append(positive.query_part + parts[item_id].as_of(positive.day))
+    for split, rows in joined.items():
+        yield beam.pvalue.TaggedOutput(split, rows)
+
+
+def _by_item(packs: Iterable[list[tuple[str, Any]]]) -> dict[str, list]:
+    found: dict[str, list] = defaultdict(list)
+    for item_id, value in chain.from_iterable(packs):
+        found[item_id].append(value)
+    return found
+
+
+def _duplicates(item_id: str, dropped: list[Attributes]) -> Iterator[Any]:
+    if dropped:
+        yield beam.pvalue.TaggedOutput(COUNTS, ("items.dropped.duplicate_item", len(dropped)))
+    for attributes in dropped:
+        letter = dead_letter(tables.ITEMS, "duplicate_item", "join", {"item_id": item_id, **attributes})
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+
+
+def _not_in_catalogue(positives: Counter, impressions: Counter) -> Iterator[Any]:
+    for item_id, number in (positives + impressions).items():
+        row = {"item_id": item_id, "positives": positives[item_id], "impressions": impressions[item_id]}
+        letter = dead_letter(tables.EVENTS, "item_not_in_catalogue", "join", row)
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        yield beam.pvalue.TaggedOutput(COUNTS, ("events.dropped.item_not_in_catalogue", number))
 
 
 class _ItemParts:

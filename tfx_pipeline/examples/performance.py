@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -31,20 +32,22 @@ _OF_EVENT = {
 
 
 class DailyVolumes(beam.PTransform):
-    """`(user_id, Event as a tuple)` -> `((item_id, day), volume)`; days count from 1970, UTC."""
+    """Lists of `(user_id, Event as a tuple)` -> `((item_id, day), volume)`; days count from 1970, UTC."""
 
     def expand(self, events: beam.PCollection) -> beam.PCollection:
         """Counts with combiner lifting."""
         return (
             events
-            | "KeyByItemAndDay" >> beam.Map(_volume_by_item_and_day)
+            | "VolumesOfList" >> beam.FlatMap(_volumes_by_item_and_day)
             | "Sum" >> beam.CombinePerKey(beam.CombineFn.from_callable(sum_volumes))
         )
 
 
-def _volume_by_item_and_day(row: tuple[str, tuple]) -> tuple[tuple[str, int], tuple[int, int, int]]:
-    _, (item_id, event, timestamp_us, *_) = row
-    return (item_id, timestamp_us // MICROSECONDS_PER_DAY), _OF_EVENT[event]
+def _volumes_by_item_and_day(rows: list[tuple[str, tuple]]) -> Iterable[tuple[tuple[str, int], tuple[int, int, int]]]:
+    found: dict[tuple[str, int], list[tuple[int, int, int]]] = defaultdict(list)
+    for _, (item_id, event, timestamp_us, *_) in rows:
+        found[item_id, timestamp_us // MICROSECONDS_PER_DAY].append(_OF_EVENT[event])
+    return ((key, sum_volumes(volumes)) for key, volumes in found.items())
 
 
 def sum_volumes(volumes: Iterable[tuple[int, int, int]]) -> tuple[int, int, int]:

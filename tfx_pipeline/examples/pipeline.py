@@ -1,6 +1,9 @@
 """MarketplaceExamples: the whole way from raw tables to the five splits, the snapshot and the counts."""
 
 import json
+from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +17,7 @@ from tfx_pipeline.examples import splits
 from tfx_pipeline.examples.attribution import AttributeConversions
 from tfx_pipeline.examples.config import ExamplesConfig
 from tfx_pipeline.examples.impressions import UnengagedImpressions
+from tfx_pipeline.examples.pack import Pack
 from tfx_pipeline.examples.performance import DailyVolumes
 from tfx_pipeline.examples.performance import sum_volumes
 from tfx_pipeline.examples.read import ReadTable
@@ -26,8 +30,8 @@ _OF_ITEMS = (splits.TRAIN, splits.EVAL, item_rows.IMPRESSIONS, item_rows.CATALOG
 class MarketplaceExamples(beam.PTransform):
     """Raw tables of a dataset -> dict of PCollections.
 
-    `train`, `eval`, `impressions`, `catalog`, `queries`: serialized tf.Examples. `snapshot`: `(user_id, Attributes)`
-    as of the end of the data. `dead_letters`: JSON lines. `counts`: `(name, number)`. `period`: one Period.
+    `train`, `eval`, `impressions`, `catalog`, `queries`: lists of serialized tf.Examples. `snapshot`: `(user_id,
+    Attributes)` as of the end of the data. `dead_letters`: JSON lines. `counts`: `(name, number)`. `period`: one Period.
 
     Args:
         dataset: folder of the raw tables.
@@ -60,7 +64,7 @@ class MarketplaceExamples(beam.PTransform):
         letters = tuple(letters) | "AllDeadLetters" >> beam.Flatten()
         return {
             **{name: joined[name] | f"Shuffle[{name}]" >> splits.Shuffle() for name in _OF_ITEMS},
-            splits.QUERIES: rows[splits.QUERIES],
+            splits.QUERIES: rows[splits.QUERIES] | "Shuffle[queries]" >> splits.Shuffle(),
             splits.SNAPSHOT: rows[splits.SNAPSHOT],
             clean.DEAD_LETTERS: letters,
             clean.COUNTS: self._sum_counts((*counts, _counts_by_reason(letters))),
@@ -86,7 +90,7 @@ class MarketplaceExamples(beam.PTransform):
         config = self._config
         return (
             events
-            | "Moment" >> beam.Map(lambda row: row[1][2])
+            | "Moment" >> beam.Map(lambda rows: max((event[2] for _, event in rows), default=0))
             | "Last" >> beam.CombineGlobally(_latest)
             | "Period" >> beam.Map(lambda last_us: Period(config.cut_us(last_us), last_us))
         )
@@ -94,7 +98,7 @@ class MarketplaceExamples(beam.PTransform):
     def _user_rows(self, events: beam.PCollection, users: beam.PCollection, period: pvalue.AsSingleton) -> Any:
         config = self._config
         return (
-            {"events": events, "attributes": users}
+            {"events": events | "OfUser" >> beam.FlatMap(_by_user), "attributes": users}
             | "GroupByUser" >> beam.CoGroupByKey()
             | "Sessions" >> Sessions(config)
             | "AttributeConversions" >> AttributeConversions(config)
@@ -109,15 +113,17 @@ class MarketplaceExamples(beam.PTransform):
             | "Day" >> beam.MapTuple(lambda key, volume: (key[1], volume))
             | beam.CombinePerKey(beam.CombineFn.from_callable(sum_volumes))
         )
-        samples = self._samples(rows)
-        group = {
-            "attributes": items,
-            "daily": daily | "ByItem" >> beam.MapTuple(lambda key, volume: (key[0], (key[1], volume))),
-            "samples": samples,
-            "positives": rows[splits.POSITIVES],
-            "impressions": rows[splits.IMPRESSIONS],
+        positives = rows[splits.POSITIVES] | "PackPositives" >> Pack()
+        impressions = rows[splits.IMPRESSIONS] | "PackImpressions" >> Pack()
+        samples = self._samples(positives, impressions)
+        packs = {
+            "attributes": items | "EachItem" >> beam.Map(_alone) | "PackItems" >> Pack(),
+            "daily": daily | "EachDay" >> beam.Map(_volume_of_item) | "PackDaily" >> Pack(),
+            "samples": samples | "EachSample" >> beam.Map(_alone) | "PackSamples" >> Pack(),
+            "positives": positives,
+            "impressions": impressions,
         }
-        return (group | "GroupByItem" >> beam.CoGroupByKey()) | "JoinItems" >> item_rows.JoinItems(
+        return (packs | "GroupByItem" >> beam.CoGroupByKey()) | "JoinItems" >> item_rows.JoinItems(
             self._groups,
             window_days=self._config.performance_window_days,
             period=period,
@@ -128,16 +134,13 @@ class MarketplaceExamples(beam.PTransform):
             market=pvalue.AsDict(market),
         )
 
-    def _samples(self, rows: Any) -> beam.PCollection:
-        """`(item_id, (train positives, unengaged impressions))`."""
-        positives = (
-            rows[splits.POSITIVES]
-            | "TrainOnly" >> beam.Filter(lambda row: row[1][0] == splits.TRAIN)
-            | "OnePositive" >> beam.Map(lambda row: (row[0], (1, 0)))
-        )
-        impressions = rows[splits.IMPRESSIONS] | "OneImpression" >> beam.Map(lambda row: (row[0], (0, 1)))
+    def _samples(self, positives: beam.PCollection, impressions: beam.PCollection) -> beam.PCollection:
+        """`(item_id, (train positives, unengaged impressions))`, from packs."""
         return (
-            (positives, impressions)
+            (
+                positives | "CountPositives" >> beam.FlatMapTuple(_count_train_positives),
+                impressions | "CountImpressions" >> beam.FlatMapTuple(_count_impressions),
+            )
             | "Samples" >> beam.Flatten()
             | "SumSamples" >> beam.CombinePerKey(beam.CombineFn.from_callable(_sum_pairs))
         )
@@ -158,6 +161,31 @@ class MarketplaceExamples(beam.PTransform):
             | "AllCounts" >> beam.Flatten()
             | "SumCounts" >> beam.CombinePerKey(beam.CombineFn.from_callable(sum))
         )
+
+
+def _by_user(rows: list[tuple[str, tuple]]) -> Iterable[tuple[str, list[tuple]]]:
+    found: dict[str, list[tuple]] = defaultdict(list)
+    for user_id, event in rows:
+        found[user_id].append(event)
+    return found.items()
+
+
+def _count_train_positives(_: int, pack: list[tuple[str, tuple]]) -> list[tuple[str, tuple[int, int]]]:
+    counted = Counter(item_id for item_id, (split, *_) in pack if split == splits.TRAIN)
+    return [(item_id, (number, 0)) for item_id, number in counted.items()]
+
+
+def _count_impressions(_: int, pack: list[tuple[str, int]]) -> list[tuple[str, tuple[int, int]]]:
+    return [(item_id, (0, number)) for item_id, number in Counter(item_id for item_id, _ in pack).items()]
+
+
+def _alone(row: Any) -> list[Any]:
+    return [row]
+
+
+def _volume_of_item(row: tuple[tuple[str, int], tuple]) -> list[tuple[str, tuple]]:
+    (item_id, day), volume = row
+    return [(item_id, (day, volume))]
 
 
 def _latest(moments: Any) -> int:

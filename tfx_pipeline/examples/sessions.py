@@ -2,6 +2,10 @@
 
 import heapq
 from collections.abc import Iterable
+from itertools import chain
+from itertools import groupby
+from itertools import islice
+from operator import itemgetter
 
 import apache_beam as beam
 
@@ -11,9 +15,11 @@ from tfx_pipeline.examples.config import ExamplesConfig
 from tfx_pipeline.examples.types import Event
 from tfx_pipeline.examples.types import UserLog
 
+_FIRST_KEYS = [Event._fields.index(name) for name in ("timestamp_us", "item_id", "event")]
+
 
 class Sessions(beam.PTransform):
-    """`(user_id, {events, attributes})` from a CoGroupByKey -> UserLog.
+    """`(user_id, {events, attributes})` from a CoGroupByKey, `events` lists of Events as tuples -> UserLog.
 
     Memory is bounded by `max_events_per_user`: older events are dropped and counted.
     """
@@ -32,15 +38,16 @@ class Sessions(beam.PTransform):
         )
 
 
-def build_log(user_id: str, events: Iterable[tuple], attributes: Iterable[dict], *, config: ExamplesConfig) -> UserLog:
+def build_log(
+    user_id: str, events: Iterable[list[tuple]], attributes: Iterable[dict], *, config: ExamplesConfig
+) -> UserLog:
     """The user's latest events, ascending by time, each once."""
-    counter = _Counter()
-    rows = heapq.nlargest(config.max_events_per_user, map(Event._make, counter.over(events)), key=_total_order)
-    distinct = sorted(set(rows), key=_total_order)
+    latest, num_dropped = _latest(chain.from_iterable(events), config.max_events_per_user)
+    distinct = _in_order(set(latest))
     found = sorted(attributes, key=repr)
     log = UserLog(user_id, found[0] if found else {}, derive_durations(distinct, config=config))
-    log.count("events.dropped.over_max_events_per_user", counter.number - len(rows))
-    log.count("events.dropped.duplicate", len(rows) - len(distinct))
+    log.count("events.dropped.over_max_events_per_user", num_dropped)
+    log.count("events.dropped.duplicate", len(latest) - len(distinct))
     if len(found) > 1:
         log.count("users.dropped.duplicate_user", len(found) - 1)
     return log
@@ -68,18 +75,27 @@ def derive_durations(events: list[Event], *, config: ExamplesConfig) -> list[Eve
     return filled
 
 
-class _Counter:
-    """Counts what passes through an iterable."""
+def _latest(rows: Iterable[tuple], most: int) -> tuple[list[Event], int]:
+    """The latest rows, in any order, and how many more there were; holds few more than `most`."""
+    events = map(Event._make, rows)
+    held, num_dropped = list(islice(events, most)), 0
+    while further := list(islice(events, most)):
+        num_dropped += len(further)
+        held = heapq.nlargest(most, [*held, *further], key=_total_order)
+    return held, num_dropped
 
-    def __init__(self) -> None:
-        self.number = 0
 
-    def over(self, rows: Iterable[tuple]) -> Iterable[tuple]:
-        for row in rows:
-            self.number += 1
-            yield row
+def _in_order(events: Iterable[Event]) -> list[Event]:
+    """Sorted by the total order, whose last part is costly and rarely decides."""
+    ordered = sorted(events, key=itemgetter(*_FIRST_KEYS))
+    ties = groupby(ordered, key=itemgetter(*_FIRST_KEYS))
+    return [event for _, tied in ties for event in _by_repr(list(tied))]
+
+
+def _by_repr(tied: list[Event]) -> list[Event]:
+    return tied if len(tied) == 1 else sorted(tied, key=repr)
 
 
 def _total_order(event: Event) -> tuple:
     """Time first; then everything, so that the order does not depend on the runner."""
-    return (event.timestamp_us, event.item_id, event.event, repr(event))
+    return (*itemgetter(*_FIRST_KEYS)(event), repr(event))

@@ -1,7 +1,9 @@
 """TimeSplit: which split a positive belongs to, and each user's rows."""
 
 import hashlib
+from collections.abc import Iterable
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ from tfx_pipeline.examples.encode import encode
 from tfx_pipeline.examples.history import UserHistory
 from tfx_pipeline.examples.history import context_features
 from tfx_pipeline.examples.history import time_features
+from tfx_pipeline.examples.pack import Pack
 from tfx_pipeline.examples.types import Attributes
 from tfx_pipeline.examples.types import Period
 from tfx_pipeline.examples.types import Positive
@@ -27,6 +30,7 @@ SNAPSHOT = "snapshot"
 COUNTS = "counts"
 TRAIN = "train"
 EVAL = "eval"
+_ROWS_PER_LIST = 1_000
 
 
 class PositiveRow(NamedTuple):
@@ -55,8 +59,8 @@ def split_of(positive: Positive, period: Period, *, train_days: float) -> str | 
 class TimeSplit(beam.PTransform):
     """UserLog with positives -> tagged rows.
 
-    `positives` `(item_id, PositiveRow)`, `impressions` `(item_id, day)`, `queries` encoded rows, `snapshot`
-    `(user_id, Attributes)`, `counts` `(name, number)`.
+    `positives` lists of `(item_id, PositiveRow as a tuple)`, `impressions` lists of `(item_id, day)`, `queries` lists of
+    encoded rows, `snapshot` `(user_id, Attributes)`, `counts` `(name, number)`.
     """
 
     def __init__(self, groups: FeatureGroups, config: ExamplesConfig, period: beam.pvalue.AsSingleton) -> None:
@@ -79,17 +83,17 @@ class _RowsFn(beam.DoFn):
     def process(self, log: UserLog, period: Period) -> Iterator[Any]:
         """Emits every row that comes from one user."""
         history = UserHistory(log, self._groups, length=self._config.history_length)
-        yield from self._positives(log, history, period)
-        for event in log.unengaged:
-            yield beam.pvalue.TaggedOutput(IMPRESSIONS, (event.item_id, event.timestamp_us // MICROSECONDS_PER_DAY))
+        yield beam.pvalue.TaggedOutput(POSITIVES, list(self._positives(log, history, period)))
+        impressions = [(event.item_id, event.timestamp_us // MICROSECONDS_PER_DAY) for event in log.unengaged]
+        yield beam.pvalue.TaggedOutput(IMPRESSIONS, impressions)
         if targets := history.converted_since(period.cut_us):
             row = self._query(log, history, period, targets)
-            yield beam.pvalue.TaggedOutput(QUERIES, encode(row))
+            yield beam.pvalue.TaggedOutput(QUERIES, [encode(row)])
         yield beam.pvalue.TaggedOutput(SNAPSHOT, (log.user_id, history.features(period.last_us + 1)))
         for name, number in log.counts.items():
             yield beam.pvalue.TaggedOutput(COUNTS, (name, number))
 
-    def _positives(self, log: UserLog, history: UserHistory, period: Period) -> Iterator[Any]:
+    def _positives(self, log: UserLog, history: UserHistory, period: Period) -> Iterator[tuple[str, tuple]]:
         shared_us, shared = None, b""
         for positive in log.positives:
             split = split_of(positive, period, train_days=self._config.train_days)
@@ -101,7 +105,7 @@ class _RowsFn(beam.DoFn):
                 shared_us, shared = moment_us, encode({"user_id": log.user_id, **history.features(moment_us)})
             own = {**context_features(positive.touch, self._groups), **self._labels(positive, history)}
             row = PositiveRow(split, moment_us // MICROSECONDS_PER_DAY, shared + encode(own))
-            yield beam.pvalue.TaggedOutput(POSITIVES, (positive.event.item_id, tuple(row)))
+            yield positive.event.item_id, tuple(row)
 
     def _labels(self, positive: Positive, history: UserHistory) -> Attributes:
         event, moment_us = positive.event, positive.touch.timestamp_us
@@ -127,23 +131,28 @@ class _RowsFn(beam.DoFn):
 
 
 class Shuffle(beam.PTransform):
-    """Puts serialized rows in an order that depends on their content only.
+    """Puts the serialized rows of lists in an order that depends on their content only, in lists of 1,000 at most.
 
     Rows come item by item, and Beam's Reshuffle spreads them over workers without mixing them: unmixed, a batch would
     hold few distinct items, and in-batch negatives would not follow the sampling rates that logQ corrects for. Rows are
     sorted by hash within buckets; a worker holds one bucket.
     """
 
-    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+    def expand(self, lists: beam.PCollection) -> beam.PCollection:
         """Hash, group, sort."""
         return (
-            rows
+            lists
             | "Hash" >> beam.Map(_hashed)
+            | "Pack" >> Pack()
             | "Bucket" >> beam.GroupByKey()
-            | "Sort" >> beam.FlatMapTuple(lambda _, hashed: [row for _, row in sorted(hashed)])
+            | "Sort" >> beam.FlatMapTuple(_sorted)
         )
 
 
-def _hashed(row: bytes) -> tuple[int, tuple[bytes, bytes]]:
-    digest = hashlib.blake2b(row, digest_size=8).digest()
-    return digest[0], (digest, row)
+def _hashed(rows: list[bytes]) -> list[tuple[bytes, bytes]]:
+    return [(hashlib.blake2b(row, digest_size=8).digest(), row) for row in rows]
+
+
+def _sorted(_: int, packs: Iterable[list[tuple[bytes, bytes]]]) -> Iterator[list[bytes]]:
+    rows = [row for _, row in sorted(chain.from_iterable(packs))]
+    return (rows[start : start + _ROWS_PER_LIST] for start in range(0, len(rows), _ROWS_PER_LIST))

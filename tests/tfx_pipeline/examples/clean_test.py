@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from itertools import chain
 
 import apache_beam as beam
 import numpy as np
@@ -37,7 +38,8 @@ def clean(run, transform, frames):
     counts = Counter()
     for name, number in found["counts"]:
         counts[name] += number
-    return found["rows"], [json.loads(line) for line in found["letters"]], dict(counts)
+    rows = list(chain.from_iterable(found["rows"])) if isinstance(transform, CleanEvents) else found["rows"]
+    return rows, [json.loads(line) for line in found["letters"]], dict(counts)
 
 
 def clean_events(run, frames, features=()):

@@ -3,6 +3,7 @@ import pickle
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from schemas.features import feature_groups
 from schemas.load import load_schema
@@ -31,9 +32,17 @@ def user_log():
     """Builds a UserLog as the pipeline does."""
 
     def build(*events, config=None, user_id="u", attributes=()):
-        return build_log(user_id, [tuple(e) for e in events], attributes, config=config or ExamplesConfig())
+        return build_log(user_id, [[tuple(e) for e in events]], attributes, config=config or ExamplesConfig())
 
     return build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_state_cache():
+    """Beam weighs each side input that it caches by walking through all loaded modules, TensorFlow's too: 0.2 s each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_handlers, "STATE_CACHE_SIZE_MB", 0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,8 @@ def test_daily_volumes_count_events_by_item_day_and_kind(event, run):
         event("b", "purchase", 5 * DAY_US + 1),
     ]
     rows = [(f"u{n}", tuple(e)) for n, e in enumerate(events)]
-    found = run(lambda pipeline: {"volumes": pipeline | beam.Create(rows) | DailyVolumes()})
+    lists = [rows[:2], [], rows[2:]]
+    found = run(lambda pipeline: {"volumes": pipeline | beam.Create(lists) | DailyVolumes()})
     assert dict(found["volumes"]) == {("a", 5): (1, 2, 0), ("a", 6): (0, 0, 1), ("b", 5): (0, 0, 2)}
 
 

@@ -1,5 +1,6 @@
 import json
 import math
+from itertools import chain
 
 import pandas as pd
 import pytest
@@ -67,7 +68,8 @@ def examples(run, groups):
 
     def examples(dataset):
         found = run(MarketplaceExamples(dataset, groups, CONFIG, now_us=NOW).expand)
-        return {**found, "counts": dict(found["counts"])}
+        rows = {name: list(chain.from_iterable(found[name])) for name in SPLITS}
+        return {**found, **rows, "counts": dict(found["counts"])}
 
     return examples
 

@@ -90,7 +90,7 @@ def test_one_row_of_a_duplicate_user_is_taken_whatever_its_order_and_counted(eve
 
 def test_users_without_events_have_no_log(event, run):
     def graph(pipeline):
-        events = [("u", tuple(event("a", "click", 0))), ("v", tuple(event("a", "click", 0)))]
+        events = [("u", [tuple(event("a", "click", 0))]), ("v", [tuple(event("a", "click", 0))])]
         users = [("u", {"age": "1"}), ("never_seen", {"age": "2"})]
         grouped = {
             "events": pipeline | "Events" >> beam.Create(events),
