@@ -185,7 +185,7 @@ def _strings(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _text(value: Any) -> str:
-    """A whole number loses the fraction that its column gave it."""
+    """A whole number loses the fraction that its column gave it; NaN names nothing."""
     if isinstance(value, str):
         return value
     if value is None or value is pd.NA or value != value:
@@ -207,10 +207,12 @@ def _floats(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _is_bad_number(frame: pd.DataFrame, name: str, values: np.ndarray) -> np.ndarray:
-    """Where something is written that is no finite number; a null (and NaN of a float column) is only missing."""
+    """Where something is written that is no finite number; a None (and NaN of a float column) is only missing."""
     if name not in frame.columns:
         return np.zeros(len(frame), dtype=bool)
-    return np.isnan(values) & frame[name].notna().to_numpy()
+    column = frame[name]
+    is_written = column.map(lambda value: value is not None) if column.dtype == object else column.notna()
+    return np.isnan(values) & is_written.to_numpy(dtype=bool)
 
 
 def _attribute_values(frame: pd.DataFrame, feature: Feature) -> tuple[list[Any], int]:

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterable
 from collections.abc import Iterator
+from itertools import chain
 from itertools import islice
 from typing import Any
 
@@ -60,6 +61,8 @@ class ReadTable(beam.PTransform):
 
 def read_shard(path: str, table: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """Reads one shard in batches, so that memory does not grow with its size.
+
+    In a frame's columns of objects a missing value is None, and NaN is a number that was written.
 
     Raises:
         ValueError: an unknown format, an unreadable file or a missing required column; the message names the table,
@@ -132,25 +135,26 @@ def _csv_batches(text: io.TextIOWrapper) -> Iterator[pd.DataFrame]:
             frame.index, pd.RangeIndex
         ):  # pandas would take the first columns for an index
             raise pd.errors.ParserError("its rows have more fields than its header")
-        yield frame
+        yield frame.astype(object).where(frame.notna(), None)
 
 
 def _json_batches(lines: Iterable[str]) -> Iterator[pd.DataFrame]:
     """Values as they are written: pandas' own reader rounds large integer ids beside a null."""
     written = (line for line in lines if line.strip())
     while batch := list(islice(written, _ROWS_PER_BATCH)):
-        rows = [json.loads(line, parse_constant=str) for line in batch]
+        rows = [json.loads(line) for line in batch]
         if not all(isinstance(row, dict) for row in rows):
             raise pd.errors.ParserError("a line is not a JSON object")
-        yield pd.DataFrame(rows, dtype=object)
+        names = dict.fromkeys(chain.from_iterable(rows))
+        yield pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names})
 
 
 def _to_pandas(batch: pa.RecordBatch) -> pd.DataFrame:
-    """Keeps NaN apart from null: pandas knows one missing number, the contract knows missing and bad."""
+    """Keeps NaN apart from null, which is None: pandas knows one missing number, the contract knows missing and bad."""
     frame = batch.to_pandas(integer_object_nulls=True)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if pa.types.is_floating(column.type):
             is_nan = pa.compute.fill_null(pa.compute.is_nan(column), False).to_numpy(zero_copy_only=False)
             if is_nan.any():
-                frame[name] = frame[name].astype(object).mask(is_nan, "NaN")
+                frame[name] = pd.Series(column.to_pylist(), dtype=object)
     return frame

@@ -132,7 +132,9 @@ ID_COLUMNS = {
     "float with null": (pa.array([17850.0, None]), ["17850", None]),
     "int with null": (pa.array([17850, None]), ["17850", None]),
     "large int with null": (pa.array([2**53 + 1, None]), ["9007199254740993", None]),
-    "float with NaN": (pa.array([17850.0, float("nan")], from_pandas=False), ["17850", "NaN"]),
+    "float with NaN": (pa.array([17850.0, float("nan")], from_pandas=False), ["17850", None]),
+    "small float with NaN": (pa.array([17850.0, float("nan")], pa.float32(), from_pandas=False), ["17850", None]),
+    "word NaN": (pa.array(["NaN", "nan"]), ["NaN", "nan"]),
     "fractions": (pa.array([1.5, 2.0]), ["1.5", "2"]),
     "text": (pa.array(["017850", "1e5"]), ["017850", "1e5"]),
     "dictionary": (pa.array(["x", None]).dictionary_encode(), ["x", None]),
@@ -157,6 +159,24 @@ def test_numeric_ids_of_events_and_items_are_the_same_strings(run):
     assert [(user, row[0]) for user, row in event_rows] == [("17850", "7")]
     assert item_rows == [("7", {})]
     assert [letter["reason"] for letter in event_letters + item_letters] == ["missing_id"] * 2
+
+
+@pytest.mark.parametrize("is_parquet", [True, False])
+def test_an_id_that_is_the_number_nan_is_missing_and_the_word_is_an_id(tmp_path, run, is_parquet):
+    nan = float("nan")
+    rows = [{**EVENT, "timestamp": NOW, "value": None, "user_id": user} for user in (17850.0, nan, None)]
+    rows = [{**row, "click_duration_s": duration} for row, duration in zip(rows, (None, None, nan), strict=True)]
+    path = tmp_path / ("events.parquet" if is_parquet else "events.jsonl")
+    if is_parquet:
+        columns = {name: pa.array([row[name] for row in rows], from_pandas=False) for name in EVENT}
+        pq.write_table(pa.table(columns), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = tmp_path / "words.csv"
+    pd.DataFrame([{**EVENT, "user_id": "NaN"}]).to_csv(words, index=False)
+    found, letters, _ = clean_events(run, [frame_of(path), frame_of(words)])
+    assert sorted(user for user, _ in found) == ["17850", "NaN"]
+    assert [letter["reason"] for letter in letters] == ["missing_id", "missing_id"]
 
 
 def test_a_price_that_is_none_is_dropped_and_counted_and_its_item_kept(run):
