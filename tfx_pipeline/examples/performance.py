@@ -86,6 +86,9 @@ class TrailingVolumes:
 def performance_features(item: Volume, market: Volume, *, num_items: int) -> Attributes:
     """An item's volume relative to the market's mean on the same days, so that a value does not tell the date.
 
+    In the data's first window fewer days are covered, and an index is nearer to 0. Scaling to the days that are covered
+    would make it noisier instead, which tells the date as well: of sparse items a little less, of others more.
+
     Args:
         item: trailing volume of the item.
         market: trailing volume of all items.
