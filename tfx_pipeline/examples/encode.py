@@ -38,13 +38,19 @@ def _scalar_entry(name: str, value: str | float | int) -> bytes:
 def _entry(name: str, values: tuple[Any, ...]) -> bytes:
     """One entry of `Features.feature`: the key and its BytesList, FloatList or Int64List."""
     if isinstance(values[0], str):
-        feature = _delimited(_FIELD_1, b"".join([_delimited(_FIELD_1, value.encode()) for value in values]))
+        feature = _delimited(_FIELD_1, b"".join([_text(value) for value in values]))
     elif isinstance(values[0], float):
         feature = _delimited(_FIELD_2, _delimited(_FIELD_1, struct.pack(f"<{len(values)}f", *values)))
     else:
         packed = b"".join([_varint(value & 0xFFFFFFFFFFFFFFFF) for value in values])
         feature = _delimited(_FIELD_3, _delimited(_FIELD_1, packed))
     return _delimited(_FIELD_1, _delimited(_FIELD_1, name.encode()) + _delimited(_FIELD_2, feature))
+
+
+@lru_cache(maxsize=50_000)
+def _text(value: str) -> bytes:
+    """One value of a BytesList; histories repeat the same items."""
+    return _delimited(_FIELD_1, value.encode())
 
 
 def _delimited(field: bytes, content: bytes) -> bytes:
