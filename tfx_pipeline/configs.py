@@ -54,16 +54,16 @@ class RunConfig:
 
 DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "online_retail": {
-        "examples": {"cut": "2011-09-01"},
-        "trainer": {"epochs": 5},
+        "examples": {"cut": "2011-09-01", "history_length": 150},
+        "trainer": {"epochs": 4},
     },
     "complete_journey": {
         "examples": {"eval_days": 14, "history_length": 100},
-        "trainer": {"epochs": 2},
+        "trainer": {"epochs": 1, "validations_per_epoch": 5},
     },
     "retailrocket": {
         "examples": {"cut": "2015-08-20"},
-        "trainer": {"epochs": 3, "temperature": 0.2},
+        "trainer": {"epochs": 3},
     },
     "marketplace_simulator": {
         "examples": {"eval_days": 12},

@@ -20,16 +20,27 @@ class TrainerConfig:
         cross_projection_dim: rank of a Cross layer's kernel; 0: full.
         dense_units: widths of the dense stack.
         use_performance: whether item performance features enter the item tower.
-        content_tokens: title tokens of an item that its content in a history may use, at most; 0: no content in histories.
+        title_tokens: words of an item's text that are read where the item comes by its id alone, at most.
+        history_content: whether the content of the items in a history enters the query tower, beside their ids.
+        dropout: of what the towers' heads read, in [0, 1).
         history_dropout: share of a history that training hides, at random for each row, in [0, 1).
+        reconstruction_weight: of a second positive of each row, one of the hidden actions of its history, >= 0. Where logs are
+            small, several targets per history are what keeps the towers from learning it by heart.
         item_dropout: share of item ids that training hides from the item tower, so that content learns to stand alone, in [0, 1).
+        uniform_negatives: items of the catalogue, drawn evenly for each step, that are negatives of every row beside the batch's.
         temperature: of the softmax over inner products.
         use_logq: whether logits are corrected by the log of the expected count.
         conversion_weight: weight of a conversion row.
         engagement_weight: weight of an engagement row, at full click duration.
+        user_balance: a row of a user with n train rows weighs `n ** -user_balance`: 0 counts rows alike, 1 users.
         t_max_s: click duration of full weight, seconds; an unknown duration has the weight of half of it.
         batch_size: rows per step.
-        epochs: passes over train.
+        epochs: passes over train, at most.
+        validation_share: share of the train rows, the latest, that are held out to choose the weights, in [0, 1); 0: the last
+            weights are taken.
+        validations_per_epoch: how often the weights are measured.
+        patience: training stops after so many measures without a better one.
+        max_validation_rows: conversions that are measured, at most.
         max_steps: trains so many steps instead of `epochs`, when positive.
         learning_rate: of dense layers (Adam).
         table_learning_rate: of embedding tables (Adagrad).
@@ -45,16 +56,25 @@ class TrainerConfig:
     cross_projection_dim: int = 0
     dense_units: tuple[int, ...] = (256, 128, 64)
     use_performance: bool = False
-    content_tokens: int = 6
-    history_dropout: float = 0.3
+    title_tokens: int = 8
+    history_content: bool = True
+    dropout: float = 0.0
+    history_dropout: float = 0.5
+    reconstruction_weight: float = 1.0
     item_dropout: float = 0.1
+    uniform_negatives: int = 1024
     temperature: float = 1.0
     use_logq: bool = True
     conversion_weight: float = 1.0
     engagement_weight: float = 0.3
+    user_balance: float = 0.5
     t_max_s: float = 120.0
     batch_size: int = 1024
     epochs: int = 4
+    validation_share: float = 0.05
+    validations_per_epoch: int = 4
+    patience: int = 6
+    max_validation_rows: int = 2_000
     max_steps: int = 0
     learning_rate: float = 0.001
     table_learning_rate: float = 0.05
@@ -66,15 +86,27 @@ class TrainerConfig:
         object.__setattr__(self, "dense_units", tuple(self.dense_units))
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"trainer.architecture must be one of {ARCHITECTURES}. Received: {self.architecture!r}")
-        for name in ("output_dim", "item_dim", "feature_dim", "batch_size", "epochs"):
+        for name in (
+            "output_dim",
+            "item_dim",
+            "feature_dim",
+            "title_tokens",
+            "batch_size",
+            "epochs",
+            "validations_per_epoch",
+            "patience",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be >= 1. Received: {getattr(self, name)}")
         for name in ("temperature", "t_max_s", "learning_rate", "table_learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # a NaN neither
                 raise ValueError(f"trainer.{name} must be positive. Received: {getattr(self, name)}")
-        for name in ("history_dropout", "item_dropout"):
+        for name in ("dropout", "history_dropout", "item_dropout", "validation_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be in [0, 1). Received: {getattr(self, name)}")
+        for name in ("uniform_negatives", "reconstruction_weight", "user_balance"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"trainer.{name} must not be negative. Received: {getattr(self, name)}")
         if (
             self.conversion_weight < 0
             or self.engagement_weight < 0

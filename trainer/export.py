@@ -1,7 +1,9 @@
 """Exports the towers: a SavedModel from raw features to vectors, the boundary to the Indexer.
 
 Signatures: `embed_query` and `embed_item` on named raw tensors (see `schemas.contract`), and `embed_query_examples` and
-`embed_item_examples` on serialized tf.Examples `[batch]`; each gives `embedding` [batch, dim].
+`embed_item_examples` on serialized tf.Examples `[batch]`; each gives `embedding` [batch, dim]. Those of the query add
+`repeat_items` [batch, n] int64 and `repeat_bonuses` [batch, n] float32 (see `trainer.repeats`), those of the item
+`item_index` [batch] int64, by which repeats name an item.
 """
 
 from collections.abc import Callable
@@ -12,10 +14,17 @@ import tensorflow_transform as tft
 from schemas import contract
 from schemas.features import Feature
 from schemas.features import FeatureGroups
+from trainer.model import ITEM
 from trainer.model import ConversionModel
+from trainer.preprocessing import PADDING
 
 EMBED_QUERY_EXAMPLES = "embed_query_examples"
 EMBED_ITEM_EXAMPLES = "embed_item_examples"
+REPEAT_ITEMS = "repeat_items"
+REPEAT_BONUSES = contract.OUTPUT_REPEAT_BONUSES
+ITEM_INDEX = "item_index"
+NO_ITEM = PADDING
+"""Index of no item, in `repeat_items` and `item_index`."""
 
 
 class Towers(tf.Module):
@@ -26,37 +35,50 @@ class Towers(tf.Module):
         self.transform = tf_transform.transform_features_layer()
         self.query_tower = model.query_tower
         self.item_tower = model.item_tower
-        self.content = model.content
+        self.repeat_bonus = model.repeat_bonus
+        self.catalog = model.catalog
         self._groups = groups
 
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by signature name."""
         query, item = self._groups.query, self._groups.item
         return {
-            contract.SIGNATURE_EMBED_QUERY: self._on_tensors(query, self.query_tower),
-            contract.SIGNATURE_EMBED_ITEM: self._on_tensors(item, self.item_tower),
-            EMBED_QUERY_EXAMPLES: self._on_examples(query, self.query_tower),
-            EMBED_ITEM_EXAMPLES: self._on_examples(item, self.item_tower),
+            contract.SIGNATURE_EMBED_QUERY: self._on_tensors(query, self._embed_query),
+            contract.SIGNATURE_EMBED_ITEM: self._on_tensors(item, self._embed_item),
+            EMBED_QUERY_EXAMPLES: self._on_examples(query, self._embed_query),
+            EMBED_ITEM_EXAMPLES: self._on_examples(item, self._embed_item),
         }
 
-    def _embed(self, raw: dict[str, tf.SparseTensor], features: tuple[Feature, ...], tower: Callable) -> dict:
-        transformed = self.transform(raw)
-        wanted = {feature.transformed_name: _ragged(transformed[feature.transformed_name]) for feature in features}
-        return {contract.OUTPUT_EMBEDDING: tower(wanted, training=False)}
+    def _embed_query(self, raw: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+        features = self._transformed(raw, self._groups.query)
+        repeats = self.repeat_bonus(features)
+        return {
+            contract.OUTPUT_EMBEDDING: self.query_tower(features, training=False),
+            REPEAT_ITEMS: repeats.items,
+            REPEAT_BONUSES: repeats.bonuses,
+        }
 
-    def _on_tensors(self, features: tuple[Feature, ...], tower: Callable) -> Callable:
+    def _embed_item(self, raw: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+        features = self._transformed(raw, self._groups.item)
+        return {contract.OUTPUT_EMBEDDING: self.item_tower(features, training=False), ITEM_INDEX: features[ITEM]}
+
+    def _transformed(self, raw: dict[str, tf.SparseTensor], features: tuple[Feature, ...]) -> dict[str, tf.Tensor]:
+        transformed = self.transform(raw)
+        return {feature.transformed_name: _ragged(transformed[feature.transformed_name]) for feature in features}
+
+    def _on_tensors(self, features: tuple[Feature, ...], embed_raw: Callable) -> Callable:
         @tf.function(autograph=False)
         def embed(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._embed(sparse_inputs(inputs, features), features, tower)
+            return embed_raw(sparse_inputs(inputs, features))
 
         return embed.get_concrete_function(**{feature.name: tensor_spec(feature) for feature in features})
 
-    def _on_examples(self, features: tuple[Feature, ...], tower: Callable) -> Callable:
+    def _on_examples(self, features: tuple[Feature, ...], embed_raw: Callable) -> Callable:
         spec = {f.name: tf.io.VarLenFeature(tf.string if f.is_string else tf.float32) for f in features}
 
         @tf.function(autograph=False)
         def embed(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._embed(tf.io.parse_example(examples, spec), features, tower)
+            return embed_raw(tf.io.parse_example(examples, spec))
 
         return embed.get_concrete_function(tf.TensorSpec([None], tf.string, name=contract.INPUT_EXAMPLES))
 

@@ -1,11 +1,19 @@
 """Batches of transformed examples for training."""
 
+from typing import NamedTuple
+
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas.features import FeatureGroups
 
+MIN_VALIDATION_ROWS = 50
 _SHUFFLE_BUFFER = 50_000
+_READ_BATCH = 1024
+_VALIDATION_BATCH = 256
+_USER_BUCKETS = 2**20  # users who share one are weighed as one
+USER_WEIGHT = "user_weight"
 _LABELS = ("task", "click_duration_s", "value", "positive_rate")
 
 
@@ -18,34 +26,101 @@ def training_spec(
     return {name: _ragged(full[name]) for name in (*names, *_LABELS) if name in full}
 
 
+class TimeSplit(NamedTuple):
+    """Which train rows are held out for validation: the latest.
+
+    Attributes:
+        boundary_us: rows from this moment on are held out, microseconds.
+        num_train: rows before it.
+        user_counts: [buckets] int64, of them by hash of the user.
+    """
+
+    boundary_us: int
+    num_train: int
+    user_counts: np.ndarray
+
+
+def split_by_time(files: list[str], *, share: float) -> TimeSplit:
+    """By one pass over the files; nothing is held out when `share` is 0 or all rows have one moment."""
+    found = [(moments.numpy(), users.numpy()) for moments, users in _records(files).map(_moment_and_user)]
+    empty = np.zeros(0, np.int64)
+    moments, users = (np.concatenate([empty, *(part[place] for part in found)]) for place in (0, 1))
+    boundary = np.iinfo(np.int64).max
+    if len(moments) and share and moments.min() < moments.max():
+        boundary = max(int(np.quantile(moments, 1 - share, method="higher")), int(moments.min()) + 1)
+    is_train = moments < boundary
+    counts = np.bincount(users[is_train], minlength=_USER_BUCKETS)
+    return TimeSplit(int(boundary), int(np.count_nonzero(is_train)), counts)
+
+
 def training_batches(
-    files: list[str], spec: dict[str, tf.io.FixedLenFeature], *, batch_size: int, seed: int
+    files: list[str],
+    spec: dict[str, tf.io.FixedLenFeature],
+    split: TimeSplit,
+    *,
+    batch_size: int,
+    user_balance: float,
+    seed: int,
 ) -> tf.data.Dataset:
-    """One shuffled pass over the files, in whole batches.
+    """One shuffled pass over the rows that are trained on, in whole batches.
 
     Args:
         files: gzipped TFRecords of transformed examples.
         spec: from `training_spec`.
+        split: what is held out.
         batch_size: rows; what is left over at the end of a pass comes another pass, for each pass is shuffled anew.
+        user_balance: a row of a user with n rows weighs `n ** -user_balance`.
         seed: of the shuffle.
 
     Returns:
-        Dicts of [batch] tensors and, for lists, RaggedTensors.
+        Dicts of [batch] tensors and, for lists, RaggedTensors; `USER_WEIGHT` [batch] float32 is among them.
     """
-    records = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP", num_parallel_reads=2)
+    weights = tf.constant(np.maximum(split.user_counts, 1.0) ** -user_balance, tf.float32)
+
+    def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        _, users = _moment_and_user(batch)
+        return {**tf.io.parse_example(batch, spec), USER_WEIGHT: tf.gather(weights, users)}
+
     return (
-        records.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
+        _records(files)
+        .map(lambda batch: tf.boolean_mask(batch, _moment_of(batch) < split.boundary_us))
+        .unbatch()
+        .shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
         .batch(batch_size, drop_remainder=True)
-        .map(lambda batch: tf.io.parse_example(batch, spec), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(2)
     )
 
 
-def count_records(files: list[str]) -> int:
-    """Number of records, by one pass over the files."""
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=2)
-    zero = tf.constant(0, tf.int64)
-    return int(records.batch(4096).reduce(zero, lambda total, batch: total + tf.shape(batch, tf.int64)[0]))
+def validation_batches(
+    files: list[str], spec: dict[str, tf.io.FixedLenFeature], split: TimeSplit, *, max_rows: int
+) -> list[dict[str, tf.Tensor | tf.RaggedTensor]]:
+    """Batches of held-out conversions, `max_rows` at most (rows come mixed); none below `MIN_VALIDATION_ROWS`."""
+    spec = {**spec, "user_id": tf.io.FixedLenFeature([], tf.string)}
+
+    def held_out(batch: tf.Tensor) -> tf.Tensor:
+        task = tf.io.parse_example(batch, {"task": tf.io.FixedLenFeature([], tf.string)})["task"]
+        return tf.boolean_mask(batch, (_moment_of(batch) >= split.boundary_us) & (task == "conversion"))
+
+    rows = _records(files).map(held_out).unbatch().take(max_rows).batch(_VALIDATION_BATCH)
+    batches = [tf.io.parse_example(batch, spec) for batch in rows]
+    return batches if sum(len(batch["task"]) for batch in batches) >= MIN_VALIDATION_ROWS else []
+
+
+def _records(files: list[str]) -> tf.data.Dataset:
+    """Batches of serialized rows."""
+    return tf.data.TFRecordDataset(sorted(files), compression_type="GZIP", num_parallel_reads=2).batch(_READ_BATCH)
+
+
+def _moment_of(batch: tf.Tensor) -> tf.Tensor:
+    return _moment_and_user(batch)[0]
+
+
+def _moment_and_user(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """[batch] int64 microseconds and buckets of the user's hash."""
+    spec = {"timestamp_us": tf.io.FixedLenFeature([], tf.int64), "user_id": tf.io.FixedLenFeature([], tf.string)}
+    parsed = tf.io.parse_example(batch, spec)
+    return parsed["timestamp_us"], tf.strings.to_hash_bucket_fast(parsed["user_id"], _USER_BUCKETS)
 
 
 def _ragged(spec: tf.io.VarLenFeature | tf.io.FixedLenFeature) -> tf.io.RaggedFeature | tf.io.FixedLenFeature:

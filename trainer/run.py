@@ -13,19 +13,21 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from schemas.features import MAX_PATH_LEVELS
 from schemas.features import FeatureGroups
 from schemas.features import feature_groups
 from trainer.config import TrainerConfig
 from trainer.export import export_towers
-from trainer.inputs import count_records
+from trainer.inputs import MIN_VALIDATION_ROWS
+from trainer.inputs import split_by_time
 from trainer.inputs import training_batches
 from trainer.inputs import training_spec
+from trainer.inputs import validation_batches
 from trainer.model import ConversionModel
+from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import ITEM_VOCABULARY
-from trainer.tables import ItemContent
-from trainer.tables import content_features
+from trainer.tables import CatalogTable
 from trainer.tables import vocabulary_sizes
+from trainer.validation import Validation
 
 log = logging.getLogger(__name__)
 _CATALOG_MARK = "/Split-catalog/"
@@ -54,22 +56,17 @@ def run_fn(fn_args: FnArgs) -> None:
 def build_model(
     tf_transform: tft.TFTransformOutput, groups: FeatureGroups, catalog: list[str], config: TrainerConfig
 ) -> ConversionModel:
-    """A model with the vocabularies' sizes, the catalogue's content and its least popularity."""
+    """A model with the vocabularies' sizes, the catalogue's features and its least popularity."""
     sizes = vocabulary_sizes(tf_transform, groups)
-    features = content_features(groups) if config.content_tokens else ()
-    names = {f"{ITEM_VOCABULARY}_xf", "positive_rate", *(feature.transformed_name for feature in features)}
+    names = {"positive_rate", *(feature.transformed_name for feature in groups.item)}
     spec = {name: value for name, value in training_spec(tf_transform, groups).items() if name in names}
     records = tf.data.TFRecordDataset(catalog, compression_type="GZIP").batch(4096)
     items = records.map(lambda batch: tf.io.parse_example(batch, spec))
-    content = None
-    if features:
-        widths = {
-            f.name: {"path": MAX_PATH_LEVELS, "text": config.content_tokens}.get(f.treatment, 1) for f in features
-        }
-        content = ItemContent(features, widths, sizes[ITEM_VOCABULARY])
-        content.fill(items)
-    log.info("Model: vocabularies %s; content of histories: %s", sizes, [f.name for f in features] or "ids only")
-    return ConversionModel(groups, sizes, content, config, rate_floor=least_rate(items) / 2)
+    table = CatalogTable(groups.item, sizes[ITEM_VOCABULARY], title_tokens=config.title_tokens)
+    table.fill(items)
+    log.info("Model: vocabularies %s; content of items: %s", sizes, [feature.name for feature in table.content])
+    events = [event.decode() for event in tf_transform.vocabulary_by_name(EVENT_VOCABULARY)]
+    return ConversionModel(groups, sizes, table, config, rate_floor=least_rate(items) / 2, events=events)
 
 
 def least_rate(items: Iterable[dict[str, tf.Tensor]]) -> float:
@@ -79,34 +76,40 @@ def least_rate(items: Iterable[dict[str, tf.Tensor]]) -> float:
 
 
 def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerConfig, *, folder: Path) -> None:
-    """Trains; writes a checkpoint per epoch and TensorBoard logs below the folder.
+    """Trains; keeps the best weights, and TensorBoard logs, below the folder.
 
     Raises:
         ValueError: fewer rows than one batch even at the smallest batch size that learns anything.
     """
-    num_rows = count_records(files)
-    batch_size = min(config.batch_size, num_rows)
+    split = split_by_time(files, share=config.validation_share)
+    batch_size = min(config.batch_size, split.num_train)
     if batch_size < 2:
-        raise ValueError(f"The train split must have at least 2 rows for in-batch negatives. Received: {num_rows}")
-    epochs, steps_per_epoch = (1, config.max_steps) if config.max_steps else (config.epochs, num_rows // batch_size)
-    total = epochs * steps_per_epoch
-    log.info("Training on %s rows: %s steps of %s", num_rows, total, batch_size)
+        raise ValueError(
+            f"The train split must have at least 2 rows for in-batch negatives. Received: {split.num_train}"
+        )
+    steps_per_epoch = split.num_train // batch_size
+    total = config.max_steps or config.epochs * steps_per_epoch
+    log.info("Training on %s rows: %s steps of %s at most", split.num_train, total, batch_size)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
-    batches = training_batches(files, spec, batch_size=batch_size, seed=config.seed)
-    model.fit(
-        batches.repeat(),
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        verbose=0,
-        callbacks=[
-            tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
-            tf.keras.callbacks.ModelCheckpoint(
-                str(folder / "checkpoints" / "epoch-{epoch:02d}"), save_weights_only=True
-            ),
-            tf.keras.callbacks.TerminateOnNaN(),
-            _Progress(total, batch_size),
-        ],
-    )
+    callbacks = [
+        tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
+        tf.keras.callbacks.TerminateOnNaN(),
+        _Progress(total, batch_size),
+    ]
+    held_out = validation_batches(files, spec, split, max_rows=config.max_validation_rows)
+    if held_out:
+        every_steps = max(1, steps_per_epoch // config.validations_per_epoch)
+        checkpoint = str(folder / "checkpoints" / "best")
+        callbacks.append(
+            Validation(model, held_out, every_steps=every_steps, patience=config.patience, checkpoint=checkpoint)
+        )
+    else:
+        log.info(
+            "No validation: fewer than %s conversions are held out; the last weights are exported", MIN_VALIDATION_ROWS
+        )
+    sampling = {"batch_size": batch_size, "user_balance": config.user_balance, "seed": config.seed}
+    batches = training_batches(files, spec, split, **sampling)
+    model.fit(batches.repeat(), epochs=1, steps_per_epoch=total, verbose=0, callbacks=callbacks)
 
 
 class _Progress(tf.keras.callbacks.Callback):

@@ -1,16 +1,18 @@
-"""Embedding tables, one per vocabulary, shared by both towers; and what the catalogue says about an item's content."""
+"""Embedding tables, one per vocabulary, shared by both towers; and the catalogue as the towers see it."""
 
 from collections.abc import Iterable
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from schemas.features import MAX_PATH_LEVELS
 from schemas.features import Feature
 from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
 from trainer.preprocessing import PADDING
 
 ITEM_VOCABULARY = "item_id"
+EVENT_VOCABULARY = "history_event"
 _INITIAL_STDDEV = 0.03
 
 
@@ -52,50 +54,74 @@ def _table(name: str, size: int, width: int) -> tf.keras.layers.Embedding:
     return tf.keras.layers.Embedding(size, width, embeddings_initializer=initializer, name=f"table_{name}")
 
 
-class ItemContent(tf.Module):
-    """Indices of every item's content features, so that a history knows more of an item than its id.
+class CatalogTable(tf.Module):
+    """Transformed features of every item by its index.
+
+    With it, a history knows more of an item than its id, and an item that no row of the batch brings can be a positive or a
+    negative.
 
     Args:
-        features: categorical, path and text features of the item, but its id.
-        widths: columns by feature.
+        features: of the item tower; performance features are left out, for they belong to a day.
         num_items: entries of the item vocabulary, padding included.
+        title_tokens: words of a text that are kept.
     """
 
-    def __init__(self, features: Iterable[Feature], widths: dict[str, int], num_items: int) -> None:
-        super().__init__(name="item_content")
-        self.features = tuple(features)
+    def __init__(self, features: Iterable[Feature], num_items: int, *, title_tokens: int) -> None:
+        super().__init__(name="catalog")
+        self.num_items = num_items
+        self._features = tuple(features)
         self._columns = {
             feature.name: tf.Variable(
-                tf.zeros([num_items, widths[feature.name]], tf.int32), trainable=False, name=f"content_{feature.name}"
+                tf.zeros([num_items, _width(feature, title_tokens)], tf.int32 if feature.is_string else tf.float32),
+                trainable=False,
+                name=f"catalog_{feature.name}",
             )
-            for feature in self.features
+            for feature in self._features
+            if feature.name != ITEM_VOCABULARY and not feature.is_performance
         }
 
+    @property
+    def content(self) -> tuple[Feature, ...]:
+        """Categorical, path and text features of an item, but its id."""
+        return tuple(feature for feature in self._features if feature.is_string and feature.name in self._columns)
+
     def fill(self, batches: Iterable[dict[str, tf.Tensor | tf.RaggedTensor]]) -> None:
-        """Reads the transformed catalogue; an item that it does not hold has no content."""
+        """Reads the transformed catalogue; an item that it does not hold has zeros."""
         columns = {name: variable.numpy() for name, variable in self._columns.items()}
         for batch in batches:
             ids = batch[f"{ITEM_VOCABULARY}_xf"].numpy()
-            for feature in self.features:
-                values = dense_indices(batch[feature.transformed_name]).numpy()
-                width = min(values.shape[1], columns[feature.name].shape[1])
-                columns[feature.name][ids, :width] = values[:, :width]
+            for feature in self._features:
+                if feature.name in columns:
+                    values = dense_indices(batch[feature.transformed_name]).numpy()
+                    width = min(values.shape[1], columns[feature.name].shape[1])
+                    columns[feature.name][ids, :width] = values[:, :width]
         for name, variable in self._columns.items():
-            columns[name][PADDING] = PADDING
+            columns[name][PADDING] = 0
             variable.assign(columns[name])
 
-    def lookup(self, feature: Feature, item_indices: tf.Tensor) -> tf.Tensor:
-        """int64 [n] items -> int32 [n, width] indices of the feature."""
-        return tf.gather(self._columns[feature.name], item_indices)
+    def lookup(self, feature: Feature, items: tf.Tensor) -> tf.Tensor:
+        """int64 [n] items -> [n, width] indices or numbers of the feature."""
+        return tf.gather(self._columns[feature.name], items)
+
+    def rates(self, items: tf.Tensor) -> tf.Tensor:
+        """int64 [n] items -> [n] float32 shares of the train positives."""
+        return tf.gather(self._columns["positive_rate"], items)[:, 0]
+
+    def rows(self, items: tf.Tensor) -> dict[str, tf.Tensor]:
+        """int64 [n] items -> what the item tower reads; performance is that of a mean item."""
+        found = {f"{ITEM_VOCABULARY}_xf": items}
+        for feature in self._features:
+            if feature.name in self._columns:
+                values = self.lookup(feature, items)
+                is_list = feature.treatment in ("text", "path", "vector")
+                found[feature.transformed_name] = values if is_list else values[:, 0]
+            elif feature.is_performance:
+                found[feature.transformed_name] = tf.zeros_like(items, tf.float32)
+        return found
 
 
-def content_features(groups: FeatureGroups) -> tuple[Feature, ...]:
-    """Item features that an index describes, but the id itself."""
-    return tuple(
-        feature
-        for feature in groups.item
-        if feature.is_string and feature.name != ITEM_VOCABULARY and not feature.is_performance
-    )
+def _width(feature: Feature, title_tokens: int) -> int:
+    return {"path": MAX_PATH_LEVELS, "text": title_tokens, "vector": feature.length}.get(feature.treatment, 1)
 
 
 def vocabulary_sizes(tf_transform: tft.TFTransformOutput, groups: FeatureGroups) -> dict[str, int]:

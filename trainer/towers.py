@@ -7,14 +7,13 @@ from schemas.features import Feature
 from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
 from trainer.preprocessing import PADDING
+from trainer.repeats import NUM_AGE_BUCKETS
+from trainer.repeats import Features
+from trainer.repeats import age_buckets
 from trainer.tables import ITEM_VOCABULARY
+from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
-from trainer.tables import ItemContent
 from trainer.tables import dense_indices
-
-Features = dict[str, tf.Tensor | tf.RaggedTensor]
-_NUM_AGE_BUCKETS = 32
-_AGE_BUCKETS_PER_LOG_DAY = 4.0
 
 
 class CrossAndDense(tf.keras.layers.Layer):
@@ -30,17 +29,19 @@ class CrossAndDense(tf.keras.layers.Layer):
         rank = config.cross_projection_dim or None
         self._crosses = [tfrs.layers.dcn.Cross(projection_dim=rank) for _ in range(config.num_cross_layers)]
         self._stack = [tf.keras.layers.Dense(units, activation="relu") for units in config.dense_units]
+        self._dropout = tf.keras.layers.Dropout(config.dropout)
         # Starts near zero: the first logits are the popularity's alone.
         near_zero = tf.keras.initializers.RandomNormal(stddev=0.01)
         self._head = tf.keras.layers.Dense(config.output_dim, use_bias=False, kernel_initializer=near_zero)
 
-    def call(self, x0: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+    def call(self, x0: tf.Tensor, own: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Combines the two paths as the architecture says, and adds `own`.
 
         Args:
             x0: [batch, width] all features.
             own: [batch, output_dim] the item's own vector, or the mean of the history's: our addition, by which a repeat
                 purchase finds its item again without the layers having to learn the identity.
+            training: whether the head's inputs are dropped out.
         """
         crossed, dense = x0, x0
         if self._architecture != "dense":
@@ -52,8 +53,8 @@ class CrossAndDense(tf.keras.layers.Layer):
             for layer in self._stack:
                 dense = layer(dense)
         combined = {"parallel": lambda: tf.concat([crossed, dense], axis=1), "cross": lambda: crossed}
-        mixed = self._head(combined.get(self._architecture, lambda: dense)())
-        return mixed + own
+        mixed = combined.get(self._architecture, lambda: dense)()
+        return self._head(self._dropout(mixed, training=training)) + own
 
 
 class ItemTower(tf.keras.layers.Layer):
@@ -100,7 +101,7 @@ class ItemTower(tf.keras.layers.Layer):
         own = self._tables.identity(self._tables.lookup(self._item, features[key]))
         rates = tf.maximum(features[self._rate], self._rate_floor)
         popularity = self._temperature * tf.math.log(rates)[:, tf.newaxis]
-        return tf.concat([self._body(tf.concat(parts, axis=1), own), popularity], axis=1)
+        return tf.concat([self._body(tf.concat(parts, axis=1), own, training=training), popularity], axis=1)
 
 
 class QueryTower(tf.keras.layers.Layer):
@@ -109,33 +110,37 @@ class QueryTower(tf.keras.layers.Layer):
     Args:
         groups: features of the schema.
         tables: shared with the item tower.
-        content: of the items in a history; None: histories know ids only.
-        config: `history_dropout` and sizes.
+        catalog: content of the items in a history.
+        config: `history_content` and sizes.
     """
 
     def __init__(
-        self, groups: FeatureGroups, tables: EmbeddingTables, content: ItemContent | None, config: TrainerConfig
+        self, groups: FeatureGroups, tables: EmbeddingTables, catalog: CatalogTable, config: TrainerConfig
     ) -> None:
         super().__init__(name="query_tower")
         self._features = groups.of_role("query", "context")
         self._tables = tables
-        self._history = HistoryPooling(groups, tables, content, config)
+        self._history = HistoryPooling(groups, tables, catalog.content if config.history_content else (), catalog)
         self._body = CrossAndDense(config, name="query_body")
 
-    def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        """An empty history pools to zeros."""
+    def call(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """An empty history pools to zeros; `shown`, [batch, n] bool, is what may be read of it, all by default."""
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
-        history = self._history(features, training=training)
+        history = self._history(features, shown)
         own = self._tables.identity(history[:, : self._tables.item_dim])
-        vectors = self._body(tf.concat([*parts, history], axis=1), own)
+        vectors = self._body(tf.concat([*parts, history], axis=1), own, training=training)
         return tf.concat([vectors, tf.ones_like(vectors[:, :1])], axis=1)
 
 
 class HistoryPooling(tf.keras.layers.Layer):
-    """Weighted mean of the items in a history, and of their content; weights are learned from event type and age."""
+    """Weighted sum of the items in a history, and of their content, over the root of the weights' sum.
+
+    A mean would make a long history as long a vector as a short one, though it says more. Weights are learned from event type
+    and age.
+    """
 
     def __init__(
-        self, groups: FeatureGroups, tables: EmbeddingTables, content: ItemContent | None, config: TrainerConfig
+        self, groups: FeatureGroups, tables: EmbeddingTables, content: tuple[Feature, ...], catalog: CatalogTable
     ) -> None:
         super().__init__(name="history")
         self._item = groups["history_item_id"]
@@ -143,18 +148,16 @@ class HistoryPooling(tf.keras.layers.Layer):
         self._age = groups["history_age_days"]
         self._tables = tables
         self._content = content
-        self._dropout = config.history_dropout
+        self._catalog = catalog
         self._event_score = tf.keras.layers.Dense(1, use_bias=False)
         self._age_score = tf.keras.layers.Embedding(
-            _NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name="table_age"
+            NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name="table_age"
         )
 
-    def call(self, features: Features, training: bool = False) -> tf.Tensor:
+    def call(self, features: Features, shown: tf.Tensor | None = None) -> tf.Tensor:
         """Ragged [batch, n] lists -> [batch, item_dim + content width]."""
         items = dense_indices(features[self._item.transformed_name])
-        mask = items != PADDING
-        if training and self._dropout > 0:
-            mask &= tf.random.uniform(tf.shape(items)) >= self._dropout
+        mask = items != PADDING if shown is None else shown
         weights = self._weights(features, mask)
         unique, positions = tf.unique(tf.reshape(items, [-1]))
         vectors = [self._tables.lookup(self._item, unique), *self._content_vectors(unique)]
@@ -162,18 +165,15 @@ class HistoryPooling(tf.keras.layers.Layer):
         return tf.einsum("bn,bnd->bd", weights, rows)
 
     def _weights(self, features: Features, mask: tf.Tensor) -> tf.Tensor:
-        """[batch, n], non-negative, summing to 1 over what the mask shows."""
+        """[batch, n], non-negative, 0 where the mask hides."""
         events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
-        ages = features[self._age.transformed_name].to_tensor(0.0)
-        buckets = tf.cast(tf.minimum(ages * _AGE_BUCKETS_PER_LOG_DAY, _NUM_AGE_BUCKETS - 1), tf.int64)
+        buckets = age_buckets(features, self._age.transformed_name)
         scores = tf.squeeze(self._event_score(events) + self._age_score(buckets), axis=-1)
         weights = tf.where(mask, tf.exp(tf.clip_by_value(scores, -8.0, 8.0)), 0.0)
-        return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
+        return tf.math.divide_no_nan(weights, tf.sqrt(tf.reduce_sum(weights, axis=1, keepdims=True)))
 
     def _content_vectors(self, items: tf.Tensor) -> list[tf.Tensor]:
-        if self._content is None:
-            return []
-        return [self._tables.mean(f, self._content.lookup(f, items)) for f in self._content.features]
+        return [self._tables.mean(f, self._catalog.lookup(f, items)) for f in self._content]
 
 
 def embed(feature: Feature, values: tf.Tensor | tf.RaggedTensor, tables: EmbeddingTables) -> tf.Tensor:

@@ -67,13 +67,15 @@ class Market:
         return [serialize(row) for row in rows]
 
     def batch(self, num_rows: int) -> dict:
-        """The first transformed train rows, as the trainer parses them."""
+        """The first transformed train rows, as the trainer parses them; users weigh alike."""
         import tensorflow as tf
 
+        from trainer.inputs import USER_WEIGHT
         from trainer.inputs import training_spec
 
         records = tf.data.TFRecordDataset(self.transformed_files["train"], "GZIP")
-        return tf.io.parse_example(next(iter(records.batch(num_rows))), training_spec(self.tf_transform, self.groups))
+        spec = training_spec(self.tf_transform, self.groups)
+        return {**tf.io.parse_example(next(iter(records.batch(num_rows))), spec), USER_WEIGHT: tf.ones([num_rows])}
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ def trained(market, small_config, tmp_path_factory):
     import tensorflow as tf
 
     from trainer.export import export_towers
+    from trainer.inputs import split_by_time
     from trainer.inputs import training_batches
     from trainer.inputs import training_spec
     from trainer.run import build_model
@@ -46,7 +47,9 @@ def trained(market, small_config, tmp_path_factory):
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
     step = tf.function(model.train_step, autograph=False)
     spec = training_spec(market.tf_transform, market.groups)
-    batches = training_batches(market.transformed_files["train"], spec, batch_size=64, seed=config.seed)
+    files = market.transformed_files["train"]
+    sampling = {"batch_size": 64, "user_balance": config.user_balance, "seed": config.seed}
+    batches = training_batches(files, spec, split_by_time(files, share=0.0), **sampling)
     for inputs in batches.repeat().take(100):
         step(inputs)
     after = float(model.compute_loss(batch))

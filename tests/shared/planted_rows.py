@@ -45,7 +45,7 @@ def planted_rows(random: np.random.Generator, items: dict[str, dict], num_rows: 
             "user_num_clicks": float(number % 7),
             "surface": ("home", "search")[number % 2 if number % 3 else 0],
             "history_item_id": [str(i) for i in random.choice(owned, length)],
-            "history_event": ["purchase"] * length,
+            "history_event": ["click" if (number + place) % 4 == 0 else "purchase" for place in range(length)],
             "history_age_days": [float(age) for age in range(1, length + 1)],
             "own_segment": f"segment-{number % 3}",
             "own_note": "Note ONE" if number % 2 else "note two",

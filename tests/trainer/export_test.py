@@ -5,6 +5,7 @@ import tensorflow as tf
 from schemas import contract
 from trainer.export import EMBED_ITEM_EXAMPLES
 from trainer.export import EMBED_QUERY_EXAMPLES
+from trainer.export import NO_ITEM
 
 
 def named(features, rows):
@@ -40,17 +41,51 @@ def embed_item(market, towers):
     return embed
 
 
-def test_a_fresh_process_gives_the_live_models_vectors(market, trained, fresh_process):
-    rows, batch = market.train[:16], market.batch(16)
+def test_a_fresh_process_gives_the_live_models_outputs(market, trained, fresh_process):
+    rows, batch, model = market.train[:16], market.batch(16), trained.model
     examples = {"examples": np.array(market.serialized(rows), object)}
-    for tower, signature, inputs in (
-        (trained.model.query_tower, contract.SIGNATURE_EMBED_QUERY, named(market.groups.query, rows)),
-        (trained.model.item_tower, contract.SIGNATURE_EMBED_ITEM, named(market.groups.item, rows)),
-        (trained.model.query_tower, EMBED_QUERY_EXAMPLES, examples),
-        (trained.model.item_tower, EMBED_ITEM_EXAMPLES, examples),
+    repeats = model.repeat_bonus(batch)
+    query = {
+        "embedding": model.query_tower(batch),
+        "repeat_items": repeats.items,
+        "repeat_bonuses": repeats.bonuses,
+    }
+    item = {"embedding": model.item_tower(batch), "item_index": batch["item_id_xf"]}
+    for expected, signature, inputs in (
+        (query, contract.SIGNATURE_EMBED_QUERY, named(market.groups.query, rows)),
+        (item, contract.SIGNATURE_EMBED_ITEM, named(market.groups.item, rows)),
+        (query, EMBED_QUERY_EXAMPLES, examples),
+        (item, EMBED_ITEM_EXAMPLES, examples),
     ):
         found = fresh_process(trained.folder, signature, **inputs)
-        np.testing.assert_allclose(found["embedding"], tower(batch).numpy(), atol=1e-5, err_msg=signature)
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value.numpy(), atol=1e-5, err_msg=f"{signature}: {name}")
+
+
+def test_repeats_name_items_by_their_index(market, towers):
+    catalog = towers.signatures[EMBED_ITEM_EXAMPLES](examples=tf.constant(market.serialized(market.catalog)))
+    id_of = dict(zip(catalog["item_index"].numpy(), (row["item_id"] for row in market.catalog), strict=True))
+    assert len(id_of) == len(market.catalog)
+    assert NO_ITEM not in id_of
+    found = towers.signatures[EMBED_QUERY_EXAMPLES](examples=tf.constant(market.serialized(market.evaluation)))
+    for row, items in zip(market.evaluation, found["repeat_items"].numpy(), strict=True):
+        listed = [id_of[item] for item in items if item != NO_ITEM]
+        assert sorted(listed) == sorted(set(row["history_item_id"]))
+
+
+def test_an_unknown_item_has_no_index(market, towers):
+    rows = [market.catalog[1], {**market.catalog[1], "item_id": "no such item"}]
+    found = towers.signatures[contract.SIGNATURE_EMBED_ITEM](**named(market.groups.item, rows))["item_index"].numpy()
+    assert found[0] != NO_ITEM
+    assert found[1] == NO_ITEM
+
+
+def test_without_any_history_nothing_repeats(market, towers):
+    examples = market.serialized([{"surface": "home"}, {"surface": "search"}])
+    found = towers.signatures[EMBED_QUERY_EXAMPLES](examples=tf.constant(examples))
+    assert found["repeat_items"].shape == found["repeat_bonuses"].shape == (2, 0)
+    assert np.isfinite(found["embedding"]).all()
 
 
 def test_signatures_take_the_towers_features_and_no_others(market, towers):

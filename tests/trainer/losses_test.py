@@ -3,101 +3,107 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from plain_softmax import plain_softmax
 
 from trainer.losses import duration_weight
 from trainer.losses import sampled_softmax_loss
 
 
-def oracle(queries, items, *, item_ids, counts, weights, temperature):
-    """Row by row, in plain Python."""
-    total = 0.0
-    for row, query in enumerate(queries):
-        logits = {}
-        for column, item in enumerate(items):
-            if column != row and item_ids[column] == item_ids[row]:
-                continue  # an accidental hit
-            correction = 0.0 if counts is None else math.log(counts[column])
-            logits[column] = float(np.dot(query, item)) / temperature - correction
-        total += weights[row] * (math.log(sum(math.exp(value) for value in logits.values())) - logits[row])
-    return total / sum(weights)
-
-
-def random_batch(num_rows=6, *, seed=0):
+def random_batch(num_rows=6, num_columns=9, *, seed=0):
+    """Arguments of a loss whose negatives are not its positives, no id twice."""
     random = np.random.default_rng(seed)
-    queries, items = (random.normal(size=(num_rows, 4)) for _ in range(2))
-    queries, items = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (queries, items))
-    counts, weights = random.uniform(0.1, 2.0, num_rows), random.uniform(0.1, 1.0, num_rows)
-    return queries, items, counts, weights
-
-
-def loss(queries, items, *, item_ids, counts, weights, temperature):
-    found = sampled_softmax_loss(
-        tf.constant(queries, tf.float32),
-        tf.constant(items, tf.float32),
-        item_ids=tf.constant(item_ids, tf.int64),
-        expected_counts=None if counts is None else tf.constant(counts, tf.float32),
-        weights=tf.constant(weights, tf.float32),
-        temperature=temperature,
-    )
-    return float(found)
-
-
-@pytest.mark.parametrize("temperature", [0.05, 0.1, 1.0])
-@pytest.mark.parametrize("item_ids", [[1, 2, 3, 4, 5, 6], [1, 2, 1, 3, 2, 1], [7] * 6])
-@pytest.mark.parametrize("use_logq", [True, False])
-def test_loss_equals_the_plain_softmax(temperature, item_ids, use_logq):
-    queries, items, counts, weights = random_batch()
-    given = {
-        "item_ids": item_ids,
-        "counts": counts if use_logq else None,
-        "weights": weights,
-        "temperature": temperature,
+    queries, positives, negatives = (random.normal(size=(num, 4)) for num in (num_rows, num_rows, num_columns))
+    return {
+        "queries": queries,
+        "positives": positives,
+        "negatives": negatives,
+        "positive_ids": np.arange(num_rows),
+        "negative_ids": np.arange(100, 100 + num_columns),
+        "positive_counts": random.uniform(0.1, 2.0, num_rows),
+        "negative_counts": random.uniform(0.1, 2.0, num_columns),
+        "positive_bonuses": random.normal(size=num_rows),
+        "negative_bonuses": random.normal(size=(num_rows, num_columns)),
+        "weights": random.uniform(0.1, 1.0, num_rows),
+        "temperature": 0.5,
     }
-    assert loss(queries, items, **given) == pytest.approx(oracle(queries, items, **given), rel=1e-4, abs=1e-5)
 
 
-def test_a_popular_negative_counts_less():
-    # One query, its item and one negative, all inner products 0: without correction log(1 + 1). An item expected
-    # three times as often as the positive has a third of its weight: log(1 + 1/3).
-    zeros = np.zeros((2, 2))
-    given = {"item_ids": [1, 2], "weights": [1.0, 0.0], "temperature": 1.0}
-    assert loss(zeros, zeros, counts=None, **given) == pytest.approx(math.log(2))
-    assert loss(zeros, zeros, counts=[1.0, 3.0], **given) == pytest.approx(math.log(1 + 1 / 3))
+def loss(given):
+    tensors = {
+        name: value
+        if value is None or name == "temperature"
+        else tf.constant(value, tf.int64 if name.endswith("_ids") else tf.float32)
+        for name, value in given.items()
+    }
+    return float(sampled_softmax_loss(**tensors))
 
 
-def test_loss_is_zero_without_weight():
-    queries, items, counts, _ = random_batch()
-    assert loss(queries, items, item_ids=range(6), counts=counts, weights=[0.0] * 6, temperature=0.1) == 0.0
+WITHOUT_BONUSES = {"positive_bonuses": np.zeros(6), "negative_bonuses": np.zeros((6, 9))}
+WITHOUT_LOGQ = {"positive_counts": None, "negative_counts": None}
 
 
-def test_only_the_ratio_of_weights_matters():
-    queries, items, counts, weights = random_batch()
-    given = {"item_ids": range(6), "counts": counts, "temperature": 0.1}
-    assert loss(queries, items, weights=weights, **given) == pytest.approx(
-        loss(queries, items, weights=weights * 17, **given), rel=1e-5
-    )
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+@pytest.mark.parametrize(
+    "negative_ids", [range(100, 109), [0, 100, 1, 101, 1, 5, 102, 103, 0], [3] * 9], ids=["none", "some", "a_whole_row"]
+)
+@pytest.mark.parametrize("without", [{}, WITHOUT_BONUSES, WITHOUT_LOGQ], ids=["all", "no_bonuses", "no_logq"])
+def test_loss_equals_the_plain_softmax(temperature, negative_ids, without):
+    given = {**random_batch(), "temperature": temperature, "negative_ids": list(negative_ids), **without}
+    assert loss(given) == pytest.approx(plain_softmax(**given), rel=1e-4)
+
+
+def test_with_the_batch_as_negatives_it_is_the_in_batch_softmax():
+    # Column j is row j's positive: a row's own column is its one accidental hit, and the positive stands in for it.
+    given = random_batch(num_columns=6)
+    for name in ("ids", "counts"):
+        given[f"negative_{name}"] = given[f"positive_{name}"]
+    given["negatives"] = given["positives"]
+    given["positive_bonuses"] = np.diag(given["negative_bonuses"])
+    logits = (given["queries"] @ given["positives"].T + given["negative_bonuses"]) / 0.5
+    logits -= np.log(given["positive_counts"])
+    losses = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
+    assert loss(given) == pytest.approx(np.average(losses, weights=given["weights"]), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "odds"),
+    [
+        ({}, 1.0),
+        ({"negative_counts": [3.0]}, 1 / 3),  # expected three times as often as the positive: a third of its weight
+        ({"positive_counts": [3.0]}, 3.0),
+        ({"negative_bonuses": [[0.2]]}, math.exp(0.2 / 0.5)),  # bonuses are divided by the temperature too
+        ({"positive_bonuses": [0.2]}, math.exp(-0.2 / 0.5)),
+        ({"negative_ids": [0]}, 0.0),  # the positive itself is no negative
+    ],
+)
+def test_what_one_negative_weighs(changes, odds):
+    # All inner products are 0: the loss is log(1 + odds of the negative).
+    one = {**random_batch(1, 1), "queries": np.zeros((1, 4)), "positive_counts": [1.0], "negative_counts": [1.0]}
+    given = {**one, "positive_bonuses": [0.0], "negative_bonuses": [[0.0]], **changes}
+    assert loss(given) == pytest.approx(math.log(1 + odds), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "factor"),
+    [
+        (["weights"], 17),
+        (["positive_counts", "negative_counts"], 1024),  # the batch size enters no loss
+    ],
+)
+def test_a_common_scale_cancels(names, factor):
+    given = random_batch()
+    scaled = {**given, **{name: given[name] * factor for name in names}}
+    assert loss(scaled) == pytest.approx(loss(given), rel=1e-4)
 
 
 def test_loss_is_a_weighted_mean_of_the_rows():
-    queries, items, counts, weights = random_batch()
-    given = {"item_ids": range(6), "counts": counts, "temperature": 0.1}
-    rows = [loss(queries, items, weights=np.eye(6)[row], **given) for row in range(6)]
-    assert loss(queries, items, weights=weights, **given) == pytest.approx(np.average(rows, weights=weights), rel=1e-5)
+    given = random_batch()
+    rows = [loss({**given, "weights": row}) for row in np.eye(6)]
+    assert loss(given) == pytest.approx(np.average(rows, weights=given["weights"]), rel=1e-5)
 
 
-def test_the_scale_of_expected_counts_cancels():
-    # log Q_j + c for every j moves numerator and denominator alike: the batch size enters no loss.
-    queries, items, counts, weights = random_batch()
-    given = {"item_ids": range(6), "weights": weights, "temperature": 0.1}
-    assert loss(queries, items, counts=counts, **given) == pytest.approx(
-        loss(queries, items, counts=counts * 1024, **given), rel=1e-4
-    )
-
-
-def test_a_batch_of_one_item_teaches_nothing():
-    queries, items, counts, weights = random_batch()
-    found = loss(queries, items, item_ids=[7] * 6, counts=counts, weights=weights, temperature=0.1)
-    assert found == pytest.approx(0.0, abs=1e-6)
+def test_loss_is_zero_without_weight():
+    assert loss({**random_batch(), "weights": np.zeros(6)}) == 0.0
 
 
 def test_duration_weight():

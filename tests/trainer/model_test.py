@@ -4,10 +4,15 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from plain_softmax import plain_softmax
 
+from trainer import model as model_module
 from trainer.config import ARCHITECTURES
+from trainer.history import Hiding
+from trainer.repeats import Repeats
+from trainer.repeats import bonus_of_own
+from trainer.repeats import bonuses_of
 from trainer.run import build_model
-from trainer.towers import CrossAndDense
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -29,33 +34,123 @@ def test_every_architecture_trains_and_carries_popularity(market, small_config, 
         assert np.abs(tower(batch).numpy() - before).max() > 1e-4  # both towers learned
 
 
-@pytest.mark.parametrize(
-    ("architecture", "width"),
-    [("parallel", 5 + 8), ("sequential", 8), ("cross", 5), ("dense", 8)],  # 5 inputs, a dense stack that ends in 8
-)
-def test_the_head_reads_what_the_architecture_says(small_config, architecture, width):
-    body = CrossAndDense(small_config(architecture=architecture), name="body")
-    body(tf.ones([2, 5]), tf.zeros([2, 8]))
-    assert body.get_weights()[-1].shape == (width, 8)  # the head comes last and has no bias
+@pytest.fixture(scope="module")
+def plain_model(market, small_config):
+    """Untrained, and without any chance: no dropout and nothing hidden."""
+    options = {
+        "dropout": 0.0,
+        "item_dropout": 0.0,
+        "history_dropout": 0.0,
+        "temperature": 0.5,
+        "engagement_weight": 0.5,
+        "uniform_negatives": 0,
+    }
+    config = small_config(**options)
+    return build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
 
 
-def test_parallel_concatenates_cross_and_dense(small_config):
-    # With one Cross layer x1 = x0 * (W x0 + b) + x0, and one dense layer relu(x0 K + c), by numpy.
-    config = small_config(architecture="parallel", num_cross_layers=1, dense_units=(3,))
-    body = CrossAndDense(config, name="body")
-    x0 = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
-    own = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
-    found = body(tf.constant(x0), tf.constant(own)).numpy()
-    by_shape = {tuple(v.shape): v.numpy() for v in body.trainable_variables}
-    crossed = x0 * (x0 @ by_shape[5, 5] + by_shape[5,]) + x0
-    dense = np.maximum(x0 @ by_shape[5, 3] + by_shape[3,], 0)
-    combined = np.concatenate([crossed, dense], axis=1) @ by_shape[8, 8] + own
-    np.testing.assert_allclose(found, combined, rtol=1e-4, atol=1e-5)
+def plain_loss(model, batch, *, hiding=None):
+    """The loss as the towers' outputs give it, in numpy; with `hiding`, of the hidden actions too."""
+    items, repeats = batch["item_id_xf"].numpy(), model.repeat_bonus(batch)
+    vectors, rates = model.item_tower(batch).numpy(), batch["positive_rate"].numpy()
+    seconds = np.clip(batch["click_duration_s"], 0, 120)
+    clicks = np.where(batch["click_duration_s"] < 0, np.log(1.5), np.log1p(seconds / 120)) / np.log(2)
+    weights = batch["user_weight"] * np.where(batch["task"] == b"conversion", 1.0, 0.5 * clicks)
+    others = bonuses_of(repeats, items).numpy()
+    positives = [(items, rates, vectors, weights, np.diag(others), others)]
+    if hiding:
+        rows = model.catalog.rows(hiding.items)
+        shown = model.repeat_bonus(batch, shown=hiding.shown)
+        own, others = bonus_of_own(shown, hiding.items).numpy(), bonuses_of(shown, items).numpy()
+        event_weights = np.array([0.0, 1.0, 0.5])[hiding.events] * batch["user_weight"]  # padding, purchase, click
+        found = np.maximum(rows["positive_rate_xf"], rates.min() / 2)
+        positives.append((hiding.items.numpy(), found, model.item_tower(rows).numpy(), event_weights, own, others))
+    ids, counts, targets, weights, own, others = map(np.concatenate, zip(*positives, strict=True))
+    queries = model.query_tower(batch, shown=hiding and hiding.shown).numpy()
+    return plain_softmax(
+        np.tile(queries, (len(positives), 1)),
+        targets,
+        vectors,
+        positive_ids=ids,
+        negative_ids=items,
+        positive_counts=counts,
+        negative_counts=rates,
+        positive_bonuses=own,
+        negative_bonuses=others,
+        weights=weights,
+        temperature=0.5,
+    )
+
+
+def test_loss_is_the_softmax_of_vectors_and_bonuses(market, plain_model):
+    batch = {**market.batch(16), "user_weight": tf.linspace(0.2, 1.0, 16)}
+    expected = plain_loss(plain_model, batch)
+    assert float(plain_model.compute_loss(batch)) == pytest.approx(expected, rel=1e-4)
+    # Nothing is hidden: the second positive of every row is padding, which weighs nothing.
+    assert float(plain_model.compute_loss(batch, training=True)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_uniform_negatives_are_items_of_the_catalogue_with_their_expected_counts(market, small_config):
+    config = small_config(dropout=0.0, item_dropout=0.0, uniform_negatives=480)
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    batch = market.batch(16)
+    vectors = model.item_tower(batch)
+    asked = model._negatives(batch, vectors, training=False)
+    np.testing.assert_array_equal(asked.items, batch["item_id_xf"])
+    np.testing.assert_allclose(asked.counts, 64 * batch["positive_rate"].numpy(), rtol=1e-5)  # 64 rows a batch
+    found = model._negatives(batch, vectors, training=True)
+    drawn = found.items[16:]
+    np.testing.assert_array_equal(found.items[:16], batch["item_id_xf"])
+    assert set(drawn.numpy()) == set(range(1, 25))  # of 24 items, 480 draws miss one with a chance of 24 (23/24) ** 480
+    np.testing.assert_allclose(
+        found.vectors, tf.concat([vectors, model.item_tower(model.catalog.rows(drawn))], 0), rtol=1e-5
+    )
+    rates = np.maximum(np.concatenate([batch["positive_rate"], model.catalog.rates(drawn)]), model._rate_floor)
+    np.testing.assert_allclose(found.counts, 64 * rates + 480 / 24, rtol=1e-5)
+
+
+def hiding_of_firsts(batch):
+    """The first action of each history."""
+    items, events = (batch[f"history_{name}_xf"].to_tensor() for name in ("item_id", "event"))
+    shown = (items != 0) & (tf.range(items.shape[1]) > 0)
+    return Hiding(shown, items[:, 0], events[:, 0])
+
+
+def test_hidden_actions_are_positives_in_training(market, plain_model, monkeypatch):
+    batch = {**market.batch(16), "user_weight": tf.linspace(0.2, 1.0, 16)}
+    events = market.tf_transform.vocabulary_by_name("history_event")
+    assert events == [b"purchase", b"click"]
+    hiding = hiding_of_firsts(batch)
+    monkeypatch.setattr(model_module, "hide", lambda features, share: hiding)
+    found = float(plain_model.compute_loss(batch, training=True))
+    assert found == pytest.approx(plain_loss(plain_model, batch, hiding=hiding), rel=1e-4)
+    assert found != pytest.approx(plain_loss(plain_model, batch), rel=1e-2)
+
+
+def test_hidden_actions_teach_the_towers_and_not_the_bonus(market, plain_model, monkeypatch):
+    batch = market.batch(16)
+    weightless = {"task": tf.fill([16], "engagement"), "click_duration_s": tf.zeros([16])}  # a click of no time
+    hiding = hiding_of_firsts(batch)
+    monkeypatch.setattr(model_module, "hide", lambda features, share: hiding)
+    moved = {}
+    for name, changes in (("rows and hidden actions", {}), ("hidden actions", weightless)):
+        with tf.GradientTape() as tape:
+            loss = plain_model.compute_loss({**batch, **changes}, training=True)
+        layers = (plain_model.repeat_bonus, plain_model.query_tower, plain_model.item_tower)
+        heads = [_own_variable(layer) for layer in layers]
+        moved[name] = [bool(np.abs(gradient.numpy()).max() > 1e-6) for gradient in tape.gradient(loss, heads)]
+    assert moved == {"rows and hidden actions": [True, True, True], "hidden actions": [False, True, True]}
+
+
+def _own_variable(layer):
+    """The constants of the bonus, the head of a tower."""
+    own = [v for v in layer.trainable_variables if v.shape == (4,)] if layer.name == "repeat_bonus" else []
+    return own[0] if own else layer.trainable_variables[-1]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_dropout_is_for_training_only(market, small_config, share):
-    config = small_config(history_dropout=share, item_dropout=share)
+    config = small_config(dropout=share, item_dropout=share)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     batch = market.batch(64)
     for tower in (model.query_tower, model.item_tower):
@@ -63,6 +158,18 @@ def test_dropout_is_for_training_only(market, small_config, share):
         np.testing.assert_array_equal(asked, tower(batch, training=False).numpy())
         moved = np.abs(asked - tower(batch, training=True).numpy()).max(axis=1) > 1e-6
         assert moved.any() == (share > 0)  # with dropout, 64 rows stay as they are with a chance of 1 in 2 ** 64
+
+
+@pytest.mark.parametrize("history_content", [False, True])
+def test_content_enters_histories_by_configuration(market, small_config, history_content):
+    config = small_config(history_content=history_content)
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    batch = market.batch(8)
+    before = model.query_tower(batch).numpy()
+    category = next(v for v in model.query_tower.variables if v.name.startswith("catalog_category"))
+    category.assign(tf.zeros_like(category))
+    moved = np.abs(model.query_tower(batch).numpy() - before).max() > 1e-6
+    assert moved == history_content
 
 
 def test_performance_enters_the_item_tower_by_configuration(market, small_config):
@@ -87,6 +194,8 @@ def test_planted_tastes_are_retrieved(market, towers):
     queries = towers.signatures["embed_query_examples"](examples=tf.constant(market.serialized(market.evaluation)))
     items = towers.signatures["embed_item_examples"](examples=tf.constant(market.serialized(market.catalog)))
     scores = queries["embedding"].numpy() @ items["embedding"].numpy().T
+    repeats = Repeats(queries["repeat_items"], queries["repeat_bonuses"])
+    scores += bonuses_of(repeats, items["item_index"]).numpy()
     ids = np.array([row["item_id"] for row in market.catalog])
     bought = [row["item_id"] for row in market.evaluation]
     found = [item in ids[np.argsort(-row)[:12]] for item, row in zip(bought, scores, strict=True)]
@@ -102,6 +211,7 @@ def test_planted_tastes_are_retrieved(market, towers):
         ("architecture", "deep", "trainer.architecture must be one of .* Received: 'deep'"),
         ("output_dim", 0, "trainer.output_dim must be >= 1. Received: 0"),
         ("temperature", 0.0, "trainer.temperature must be positive. Received: 0.0"),
+        ("title_tokens", 0, "trainer.title_tokens must be >= 1. Received: 0"),
         ("history_dropout", 1.0, r"trainer.history_dropout must be in \[0, 1\). Received: 1.0"),
         ("conversion_weight", -1.0, "must not be negative, nor both 0"),
     ],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.inputs import count_records
+from trainer.inputs import split_by_time
 from trainer.inputs import training_spec
 from trainer.preprocessing import prefixes
 from trainer.preprocessing import tokens
@@ -107,4 +107,4 @@ def test_one_schema_entry_is_a_model_input(market):
     assert {"own_segment_xf", "own_score_xf", "own_note_xf", "own_vector_xf"} <= set(spec)
     assert isinstance(spec["own_note_xf"], tf.io.RaggedFeature)
     assert spec["own_vector_xf"].shape == [3]
-    assert count_records(market.transformed_files["train"]) == len(market.train)
+    assert split_by_time(market.transformed_files["train"], share=0.0).num_train == len(market.train)

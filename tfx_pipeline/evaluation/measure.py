@@ -8,7 +8,6 @@ import tensorflow as tf
 from schemas import contract
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.ranks import macro_recall_at
-from tfx_pipeline.evaluation.ranks import popularity_ranks
 from tfx_pipeline.evaluation.ranks import ranks
 from tfx_pipeline.evaluation.ranks import recall_at
 from tfx_pipeline.evaluation.ranks import set_ranks
@@ -25,22 +24,28 @@ Metrics = dict[str, Any]
 
 
 def measure_rows(rows: EvalRows, catalog: Catalog, oracle: Oracle | None) -> Metrics:
-    """Recall of `eval` conversions: model, popularity and, on a simulated market, the best possible; all and new."""
+    """Recall of `eval` conversions: model, popularity and, on a simulated market, the best possible.
+
+    `new` are the conversions on what the user had not converted on, ranked among what the user had not: the history's
+    conversions are left out, the model's and popularity's alike.
+    """
     num_items = len(catalog.item_ids)
-    found = {
-        "model": ranks(vector_scorer(rows.vectors, catalog.vectors), rows.targets, num_items=num_items),
-        "popularity": popularity_ranks(catalog.positive_rates)[rows.targets],
+    popularity = catalog.positive_rates
+    scorers = {
+        "model": vector_scorer(rows.queries, catalog.vectors),
+        "popularity": lambda block: np.broadcast_to(popularity, (block.stop - block.start, num_items)),
     }
     if oracle:
-        found["best_possible"] = ranks(_oracle_scorer(oracle, rows, catalog), rows.targets, num_items=num_items)
+        scorers["best_possible"] = _oracle_scorer(oracle, rows, catalog)
+    found = {name: ranks(scorer, rows.targets, rows.known, num_items=num_items) for name, scorer in scorers.items()}
     metrics: Metrics = {}
-    for name, mask in (("all", np.ones(len(rows.targets), dtype=bool)), ("new", rows.is_new)):
-        metrics[name] = {"num_rows": int(mask.sum())}
-        for scorer, values in found.items():
-            metrics[name][scorer] = {f"recall@{k}": recall_at(values[mask], k) for k in KS}
+    for place, (kind, mask) in enumerate((("all", np.ones(len(rows.targets), dtype=bool)), ("new", rows.is_new))):
+        metrics[kind] = {"num_rows": int(mask.sum())}
+        for name, values in found.items():
+            metrics[kind][name] = {f"recall@{k}": recall_at(values[place][mask], k) for k in KS}
         if oracle and mask.any():
-            metrics[name]["share_of_best_possible"] = {
-                key: value / metrics[name]["best_possible"][key] for key, value in metrics[name]["model"].items()
+            metrics[kind]["share_of_best_possible"] = {
+                key: value / metrics[kind]["best_possible"][key] for key, value in metrics[kind]["model"].items()
             }
     return metrics
 
@@ -50,7 +55,7 @@ def measure_users(rows: UserRows, catalog: Catalog) -> Metrics:
     num_items = len(catalog.item_ids)
     popularity = catalog.positive_rates
     scorers = {
-        "model": vector_scorer(rows.vectors, catalog.vectors),
+        "model": vector_scorer(rows.queries, catalog.vectors),
         "popularity": lambda block: np.broadcast_to(popularity, (block.stop - block.start, num_items)),
     }
     metrics: Metrics = {"all": {}, "new": {}}
@@ -70,7 +75,7 @@ def measure_index(retriever: Any, rows: EvalRows, catalog: Catalog) -> Metrics:
         return {"num_queries": 0, f"recall@{k}_of_exact": float("nan")}
     answered = retriever.signatures[contract.SIGNATURE_DEFAULT](examples=tf.constant(examples))
     served = answered[contract.OUTPUT_ITEM_IDS].numpy()
-    scores = rows.vectors[: len(examples)] @ catalog.vectors.T
+    scores = vector_scorer(rows.queries, catalog.vectors)(slice(len(examples)))
     exact = catalog.item_ids[np.argpartition(-scores, k - 1, axis=1)[:, :k]]
     shared = [
         len(set(ours) & set(theirs)) / k

@@ -5,16 +5,25 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfx_pipeline.evaluation.rows import Queries
+
 _CELLS = 32_000_000  # of one block of scores: 128 MB as float32
 
 Scorer = Callable[[slice], np.ndarray]
 """Rows of queries -> scores [rows, items] float32."""
 
 
-def vector_scorer(queries: np.ndarray, items: np.ndarray) -> Scorer:
-    """Inner products of [rows, dim] and [items, dim]."""
+def vector_scorer(queries: Queries, items: np.ndarray) -> Scorer:
+    """Inner products with the items' vectors [items, dim], and the bonuses of each row's history."""
     transposed = np.ascontiguousarray(items.T)
-    return lambda rows: queries[rows] @ transposed
+
+    def score(rows: slice) -> np.ndarray:
+        scores = queries.vectors[rows] @ transposed
+        for own, repeats, bonuses in zip(scores, queries.repeats[rows], queries.bonuses[rows], strict=True):
+            own[repeats] += bonuses
+        return scores
+
+    return score
 
 
 def blocks(num_rows: int, num_items: int) -> Iterator[slice]:
@@ -24,27 +33,35 @@ def blocks(num_rows: int, num_items: int) -> Iterator[slice]:
         yield slice(start, min(num_rows, start + step))
 
 
-def ranks(scorer: Scorer, targets: np.ndarray, *, num_items: int) -> np.ndarray:
-    """Rank of each row's target among all items, 0 is best.
+def ranks(
+    scorer: Scorer, targets: np.ndarray, known: list[np.ndarray], *, num_items: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rank of each row's target, 0 is best: among all items, and among what the user does not know.
 
     Items that tie with the target count half: the expected rank when ties are broken at random.
 
     Args:
         scorer: scores of a block of rows.
         targets: [rows] int positions.
+        known: per row, positions of items that are left out of the second rank; the target among them has no such rank.
         num_items: of the catalogue.
 
     Returns:
-        [rows] float64.
+        [rows] float64 each.
     """
-    found = np.empty(len(targets))
+    everything, unknown = np.empty(len(targets)), np.empty(len(targets))
     for rows in blocks(len(targets), num_items):
         scores = scorer(rows)
         own = scores[np.arange(len(scores)), targets[rows]][:, np.newaxis]
         better = np.count_nonzero(scores > own, axis=1)
         equal = np.count_nonzero(scores == own, axis=1) - 1
-        found[rows] = better + equal / 2
-    return found
+        everything[rows] = better + equal / 2
+        left_out = [
+            np.count_nonzero(row[places] > value) + np.count_nonzero(row[places] == value) / 2
+            for row, places, value in zip(scores, known[rows], own[:, 0], strict=True)
+        ]
+        unknown[rows] = everything[rows] - left_out
+    return everything, unknown
 
 
 def set_ranks(
@@ -71,11 +88,6 @@ def set_ranks(
             own = scores[new]
             new_only.append(_ranks_in(ordered, own) - _ranks_in(np.sort(scores[known[row]]), own, is_own_among=False))
     return everything, new_only
-
-
-def popularity_ranks(counts: np.ndarray) -> np.ndarray:
-    """[items] float64: rank of each item by descending count, ties by half."""
-    return _ranks_in(np.sort(counts), counts)
 
 
 def _ranks_in(ordered: np.ndarray, values: np.ndarray, *, is_own_among: bool = True) -> np.ndarray:

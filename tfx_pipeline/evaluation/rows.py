@@ -1,5 +1,6 @@
 """Reads evaluation rows: query vectors from the towers, targets as positions in the catalogue."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,26 @@ from schemas import contract
 from schemas import tables
 from tfx_pipeline.index.catalog import Catalog
 from trainer.export import EMBED_QUERY_EXAMPLES
+from trainer.export import NO_ITEM
+from trainer.export import REPEAT_BONUSES
+from trainer.export import REPEAT_ITEMS
 
 _BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What the query tower says of each row.
+
+    Attributes:
+        vectors: [rows, dim] float32.
+        repeats: per row, positions in the catalogue of the distinct items of the history.
+        bonuses: per row, what each of them scores beside its inner product.
+    """
+
+    vectors: np.ndarray
+    repeats: list[np.ndarray]
+    bonuses: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -19,16 +38,18 @@ class EvalRows:
     """Conversions of the evaluation period, one row each.
 
     Attributes:
-        vectors: [rows, dim] float32.
+        queries: of the rows.
         targets: [rows] positions in the catalogue.
         is_new: [rows] bool, the user had not converted on the item before.
+        known: per row, positions of what the history says that the user had converted on.
         contexts: per row user id, surface, subject item id and query, for the oracle.
         examples: serialized rows, as many as were asked to be kept.
     """
 
-    vectors: np.ndarray
+    queries: Queries
     targets: np.ndarray
     is_new: np.ndarray
+    known: list[np.ndarray]
     contexts: list[tuple[str, str, str, str]]
     examples: list[bytes]
 
@@ -38,12 +59,12 @@ class UserRows:
     """Users of the evaluation period as of the cut.
 
     Attributes:
-        vectors: [users, dim] float32.
+        queries: of the users.
         targets: per user, positions of what the user converted on afterwards.
         known: per user, positions of what the user had converted on before.
     """
 
-    vectors: np.ndarray
+    queries: Queries
     targets: list[np.ndarray]
     known: list[np.ndarray]
 
@@ -68,10 +89,16 @@ def read_eval_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
     names = ("user_id", "surface", "subject_item_id", "query")
     spec = {name: tf.io.FixedLenFeature([], tf.string, default_value="") for name in (*names, "item_id")}
     spec["is_repeat"] = tf.io.FixedLenFeature([], tf.int64, default_value=0)
+    spec.update({name: tf.io.RaggedFeature(tf.string) for name in (contract.HISTORY_ITEM_ID, contract.HISTORY_EVENT)})
     items, repeats = [], []
+    known: list[np.ndarray] = []
     contexts: list[tuple[str, str, str, str]] = []
     for batch in _batches(records):
-        parsed = {name: value.numpy() for name, value in tf.io.parse_example(batch, spec).items()}
+        parsed = tf.io.parse_example(batch, spec)
+        events, histories = parsed.pop(contract.HISTORY_EVENT), parsed.pop(contract.HISTORY_ITEM_ID)
+        is_conversion = events.with_values(tf.reduce_any([events.values == e for e in tables.CONVERSIONS], axis=0))
+        known.extend(_positions_of_lists(tf.ragged.boolean_mask(histories, is_conversion), catalog))
+        parsed = {name: value.numpy() for name, value in parsed.items()}
         items.append(parsed["item_id"])
         repeats.append(parsed["is_repeat"])
         contexts.extend(zip(*([value.decode() for value in parsed[name]] for name in names), strict=True))
@@ -84,7 +111,7 @@ def read_eval_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
             "evaluate with the examples that the retriever was built from."
         )
     is_new = np.concatenate(repeats) == 0 if repeats else np.array([], dtype=bool)
-    return EvalRows(_embed(records, towers), targets, is_new, contexts, records)
+    return EvalRows(_embed(records, towers, catalog), targets, is_new, known, contexts, records)
 
 
 def read_user_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows: int, seed: int) -> UserRows:
@@ -97,10 +124,8 @@ def read_user_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
     found: dict[str, list[np.ndarray]] = {name: [] for name in spec}
     for batch in _batches(records):
         for name, lists in tf.io.parse_example(batch, spec).items():
-            for row in lists:
-                place, is_there = positions(row.numpy().astype(np.bytes_), catalog)
-                found[name].append(place[is_there])
-    return UserRows(_embed(records, towers), found["target_item_ids"], found["known_item_ids"])
+            found[name].extend(_positions_of_lists(lists, catalog))
+    return UserRows(_embed(records, towers, catalog), found["target_item_ids"], found["known_item_ids"])
 
 
 def positions(item_ids: np.ndarray, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +134,13 @@ def positions(item_ids: np.ndarray, catalog: Catalog) -> tuple[np.ndarray, np.nd
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
     place = np.minimum(np.searchsorted(catalog.item_ids, item_ids), len(catalog.item_ids) - 1)
     return place, catalog.item_ids[place] == item_ids
+
+
+def _positions_of_lists(lists: tf.RaggedTensor, catalog: Catalog) -> list[np.ndarray]:
+    """Per row, the distinct positions of its ids; those outside the catalogue are left out."""
+    place, is_there = positions(lists.values.numpy().astype(np.bytes_), catalog)
+    splits = lists.row_splits.numpy()
+    return [np.unique(place[start:end][is_there[start:end]]) for start, end in itertools.pairwise(splits)]
 
 
 def _conversions(files: list[str]) -> list[bytes]:
@@ -128,10 +160,20 @@ def _batches(records: list[bytes]) -> list[tf.Tensor]:
     return [tf.constant(records[start : start + _BATCH]) for start in range(0, len(records), _BATCH)]
 
 
-def _embed(records: list[bytes], towers: Any) -> np.ndarray:
+def _embed(records: list[bytes], towers: Any, catalog: Catalog) -> Queries:
     embed = towers.signatures[EMBED_QUERY_EXAMPLES]
-    vectors = [embed(examples=batch)[contract.OUTPUT_EMBEDDING].numpy() for batch in _batches(records)]
-    found = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
-    if not np.isfinite(found).all():  # a NaN compares as no item better: it would rank first everywhere
+    position_of_index = catalog.position_of_index
+    vectors: list[np.ndarray] = [np.zeros((0, 1), dtype=np.float32)] if not records else []
+    repeats, bonuses = [], []
+    for batch in _batches(records):
+        embedded = {name: value.numpy() for name, value in embed(examples=batch).items()}
+        vectors.append(embedded[contract.OUTPUT_EMBEDDING])
+        for indices, values in zip(embedded[REPEAT_ITEMS], embedded[REPEAT_BONUSES], strict=True):
+            place = position_of_index[np.where(indices < len(position_of_index), indices, NO_ITEM)]
+            repeats.append(place[place >= 0])
+            bonuses.append(values[place >= 0])
+    found = Queries(np.concatenate(vectors), repeats, bonuses)
+    if not all(np.isfinite(values).all() for values in (found.vectors, *bonuses)):
+        # A NaN compares as no item better: it would rank first everywhere.
         raise ValueError("Query vectors must be finite: the towers diverged. Train again with a lower learning rate.")
     return found

@@ -1,6 +1,7 @@
 """Embeds the catalogue with the item tower: every item of the `catalog` split exactly once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import tensorflow as tf
 
 from schemas import contract
 from trainer.export import EMBED_ITEM_EXAMPLES
+from trainer.export import ITEM_INDEX
+from trainer.export import NO_ITEM
 
 _BATCH = 2048
+_ARRAYS = ("item_ids", "vectors", "positive_rates", "indices")
 _ITEM_SPEC = {"item_id": tf.io.FixedLenFeature([], tf.string), "positive_rate": tf.io.FixedLenFeature([], tf.float32)}
 
 
@@ -22,11 +26,13 @@ class Catalog:
         item_ids: [items] bytes, unique.
         vectors: [items, dim] float32.
         positive_rates: [items] float32, share of the train positives: popularity.
+        indices: [items] int64, how the towers name the item in a history; `NO_ITEM` where they do not know it.
     """
 
     item_ids: np.ndarray
     vectors: np.ndarray
     positive_rates: np.ndarray
+    indices: np.ndarray
 
     def __post_init__(self) -> None:
         """Refuses duplicate ids, vectors that are no numbers and an empty catalogue."""
@@ -43,14 +49,21 @@ class Catalog:
     def save(self, folder: Path) -> None:
         """Writes one array a file."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("item_ids", "vectors", "positive_rates"):
+        for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
 
     @classmethod
     def load(cls, folder: Path) -> "Catalog":
         """Reads what `save` wrote; the vectors stay on disk until they are read."""
-        names = ("item_ids", "vectors", "positive_rates")
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r" if name == "vectors" else None) for name in names))
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r" if name == "vectors" else None) for name in _ARRAYS))
+
+    @cached_property
+    def position_of_index(self) -> np.ndarray:
+        """[indices] int32: the catalogue's position by the towers' index, -1 where the catalogue does not hold it."""
+        found = np.full(int(self.indices.max()) + 1, -1, dtype=np.int32)
+        found[self.indices] = np.arange(len(self.indices))
+        found[NO_ITEM] = -1
+        return found
 
 
 def embed_catalog(towers: Any, files: list[str]) -> Catalog:
@@ -64,14 +77,16 @@ def embed_catalog(towers: Any, files: list[str]) -> Catalog:
         ValueError: no item, an item twice, or vectors that are no numbers.
     """
     embed = towers.signatures[EMBED_ITEM_EXAMPLES]
-    ids, rates, vectors = [], [], []
+    ids, rates, vectors, indices = [], [], [], []
     for records in tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_BATCH):
         parsed = tf.io.parse_example(records, _ITEM_SPEC)
         ids.extend(parsed["item_id"].numpy())
         rates.append(parsed["positive_rate"].numpy())
-        vectors.append(embed(examples=records)[contract.OUTPUT_EMBEDDING].numpy())
+        embedded = embed(examples=records)
+        vectors.append(embedded[contract.OUTPUT_EMBEDDING].numpy())
+        indices.append(embedded[ITEM_INDEX].numpy())
     if not ids:
         raise ValueError("The catalog split is empty: no item can be retrieved.")
     item_ids = np.array(ids, dtype=np.bytes_)
     order = np.argsort(item_ids)
-    return Catalog(item_ids[order], np.concatenate(vectors)[order], np.concatenate(rates)[order])
+    return Catalog(item_ids[order], *(np.concatenate(parts)[order] for parts in (vectors, rates, indices)))

@@ -1,7 +1,7 @@
 """The best items by inner product: `exact` and `scann` behind one interface.
 
 An index is a tf.Module that maps queries [batch, dim] float32 and a scalar int32 k to scores [batch, k] and positions
-[batch, k] int32 in the catalogue, best first.
+[batch, k] int32 in the catalogue, best first; its `vectors` [items, dim] are the catalogue's.
 """
 
 import math
@@ -61,11 +61,11 @@ class ExactIndex(tf.Module):
 
     def __init__(self, vectors: np.ndarray) -> None:
         super().__init__(name=EXACT)
-        self._vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
+        self.vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
 
     def __call__(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best."""
-        scores, positions = tf.math.top_k(tf.matmul(queries, self._vectors, transpose_b=True), k=k)
+        scores, positions = tf.math.top_k(tf.matmul(queries, self.vectors, transpose_b=True), k=k)
         return scores, positions
 
 
@@ -79,6 +79,7 @@ class ScannIndex(tf.Module):
         from scann.scann_ops.py import scann_ops  # registers operations: only where an index of this kind is built
 
         super().__init__(name=SCANN)
+        self.vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
         parameters = scann_parameters(len(vectors), max_k=max_k)
         builder = scann_ops.builder(vectors, max_k, "dot_product")
         if parameters.num_leaves:

@@ -10,6 +10,8 @@ from schemas import contract
 from tfx_pipeline.index import indexes
 from tfx_pipeline.index.catalog import Catalog
 from trainer.export import EMBED_QUERY_EXAMPLES
+from trainer.export import REPEAT_BONUSES
+from trainer.export import REPEAT_ITEMS
 
 
 class Retriever(tf.Module):
@@ -30,6 +32,7 @@ class Retriever(tf.Module):
         self._default_k = min(contract.DEFAULT_K, self._max_k)
         self._index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self._max_k)
         self._item_ids = tf.Variable(catalog.item_ids.astype(object), trainable=False, dtype=tf.string, name="item_ids")
+        self._position_of_index = tf.Variable(catalog.position_of_index, trainable=False, name="position_of_index")
         self._version = str(version)
 
     def signatures(self) -> dict[str, Callable]:
@@ -48,7 +51,7 @@ class Retriever(tf.Module):
         @tf.function(autograph=False)
         def retrieve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             k = tf.clip_by_value(tf.reduce_max(inputs.pop(contract.INPUT_K)), 1, self._max_k)
-            return self._answer(embed_query(**inputs)[contract.OUTPUT_EMBEDDING], k)
+            return self._answer(embed_query(**inputs), k)
 
         return retrieve.get_concrete_function(**specs)
 
@@ -57,8 +60,7 @@ class Retriever(tf.Module):
 
         @tf.function(autograph=False)
         def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            vectors = embed_query(**{contract.INPUT_EXAMPLES: examples})[contract.OUTPUT_EMBEDDING]
-            return self._answer(vectors, tf.constant(self._default_k))
+            return self._answer(embed_query(**{contract.INPUT_EXAMPLES: examples}), tf.constant(self._default_k))
 
         return serving_default.get_concrete_function(tf.TensorSpec([None], tf.string, name=contract.INPUT_EXAMPLES))
 
@@ -67,18 +69,48 @@ class Retriever(tf.Module):
 
         @tf.function(autograph=False)
         def embed_versioned(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            vectors = embed(**inputs)[contract.OUTPUT_EMBEDDING]
-            return {contract.OUTPUT_EMBEDDING: vectors, contract.OUTPUT_MODEL_VERSION: self._versions(vectors)}
+            embedded = embed(**inputs)
+            vectors = embedded[contract.OUTPUT_EMBEDDING]
+            answer = {contract.OUTPUT_EMBEDDING: vectors, contract.OUTPUT_MODEL_VERSION: self._versions(vectors)}
+            if REPEAT_ITEMS in embedded:
+                positions, bonuses = self._repeats(embedded)
+                ids = tf.gather(self._item_ids, tf.maximum(positions, 0))
+                answer[contract.OUTPUT_REPEAT_ITEM_IDS] = tf.where(positions < 0, contract.MISSING_STRING, ids)
+                answer[contract.OUTPUT_REPEAT_BONUSES] = bonuses
+            return answer
 
         return embed_versioned.get_concrete_function(**_input_specs(embed))
 
-    def _answer(self, vectors: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores, positions = self._index(vectors, k)
+    def _answer(self, embedded: dict[str, tf.Tensor], k: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The best k of the index's items and the history's, each once.
+
+        The index is asked for as many more as the history has places, so that k are left when the history's are taken out of its
+        answer and scored with their bonus.
+        """
+        vectors = embedded[contract.OUTPUT_EMBEDDING]
+        repeats, bonuses = self._repeats(embedded)
+        num_items = tf.size(self._item_ids)
+        scores, positions = self._index(vectors, tf.minimum(k + tf.shape(repeats)[1], num_items))
+        is_repeat = tf.reduce_any(positions[:, :, tf.newaxis] == repeats[:, tf.newaxis, :], axis=2)
+        products = tf.einsum("bd,bnd->bn", vectors, tf.gather(self._index.vectors, tf.maximum(repeats, 0)))
+        nothing = tf.constant(tf.float32.min)
+        scores = tf.concat(
+            [tf.where(is_repeat, nothing, scores), tf.where(repeats < 0, nothing, products + bonuses)], axis=1
+        )
+        best, places = tf.math.top_k(scores, k=k)
+        positions = tf.gather(tf.concat([positions, repeats], axis=1), places, batch_dims=1)
         return {
             contract.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, positions),
-            contract.OUTPUT_SCORES: scores,
+            contract.OUTPUT_SCORES: best,
             contract.OUTPUT_MODEL_VERSION: self._versions(vectors),
         }
+
+    def _repeats(self, embedded: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Positions of a history's items in the catalogue, -1 where it does not hold them, and their bonuses."""
+        indices = tf.minimum(embedded[REPEAT_ITEMS], self._position_of_index.shape[0])
+        padded = tf.concat([self._position_of_index, [-1]], axis=0)  # an index beyond the catalogue's largest
+        positions = tf.gather(padded, indices)
+        return positions, tf.where(positions < 0, 0.0, embedded[REPEAT_BONUSES])
 
     def _versions(self, vectors: tf.Tensor) -> tf.Tensor:
         return tf.fill([tf.shape(vectors)[0]], self._version)

@@ -51,7 +51,7 @@ def test_the_first_rows_of_the_split_are_asked(tmp_path, num_rows, num_asked):
 @pytest.mark.parametrize("num_files", [0, 1])
 def test_an_empty_split_is_refused(tmp_path, num_files):
     files = [write(tmp_path, [])][:num_files]
-    with pytest.raises(ValueError, match="The split eval must hold an example to query .* change examples.cut or"):
+    with pytest.raises(ValueError, match=r"The split eval must hold an example to query .* change examples.cut or"):
         first_rows(files)
 
 

@@ -4,13 +4,17 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from planted_transform import serialize
+from planted_transform import write_records
 
+from tfx_pipeline.evaluation import measure as measure_module
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.measure import measure_index
 from tfx_pipeline.evaluation.measure import measure_rows
 from tfx_pipeline.evaluation.measure import measure_users
 from tfx_pipeline.evaluation.measure import refusals
 from tfx_pipeline.evaluation.rows import EvalRows
+from tfx_pipeline.evaluation.rows import Queries
 from tfx_pipeline.evaluation.rows import UserRows
 from tfx_pipeline.evaluation.rows import positions
 from tfx_pipeline.evaluation.rows import read_eval_rows
@@ -26,7 +30,14 @@ NUM_ITEMS = 40
 def catalog():
     ids = np.array([f"i{number:02d}".encode() for number in range(NUM_ITEMS)])
     rates = np.arange(NUM_ITEMS, 0, -1, dtype=np.float32)  # item 0 is the most popular
-    return Catalog(ids, np.eye(NUM_ITEMS, dtype=np.float32), rates)
+    return Catalog(ids, np.eye(NUM_ITEMS, dtype=np.float32), rates, np.arange(NUM_ITEMS) + 1)
+
+
+def queries(vectors, repeats=(), bonuses=()):
+    """With the repeats of the first rows; the others have none."""
+    lists = [[*given, *[[]] * (len(vectors) - len(given))] for given in (repeats, bonuses)]
+    places, values = ([np.array(found, kind) for found in rows] for rows, kind in zip(lists, (int, float), strict=True))
+    return Queries(np.asarray(vectors, np.float32), places, values)
 
 
 @pytest.fixture
@@ -34,8 +45,10 @@ def rows():
     """Four conversions: the model ranks the target first but in the last row, where it scores all others higher."""
     vectors = np.eye(NUM_ITEMS, dtype=np.float32)[[3, 15, 25, 35]]
     vectors[3] = 1.0 - vectors[3]
+    known = [np.array([3, 0]), np.array([], int), np.array([1, 2, 30]), np.arange(30)]
     contexts = [("u", "home", "", "")] * 4
-    return EvalRows(vectors, np.array([3, 15, 25, 35]), np.array([False, True, True, True]), contexts, [])
+    is_new = np.array([False, True, True, True])
+    return EvalRows(queries(vectors), np.array([3, 15, 25, 35]), is_new, known, contexts, [])
 
 
 def oracle(*, bias):
@@ -63,9 +76,29 @@ def test_rows_are_measured_beside_popularity_and_the_best_possible(catalog, rows
         "best_possible": {"recall@10": 1.0, "recall@100": 1.0, "recall@1000": 1.0},
         "share_of_best_possible": {"recall@10": 0.75, "recall@100": 1.0, "recall@1000": 1.0},
     }
+    # Among what the user had not converted on, the last row's target has rank 39 - 30 = 9 for the model, and for
+    # popularity 35 - 30 = 5; the others' ranks are 15 and 25 - 2.
     assert found["new"]["num_rows"] == 3
-    assert found["new"]["model"]["recall@10"] == pytest.approx(2 / 3)
-    assert found["new"]["popularity"]["recall@10"] == 0.0
+    assert found["new"]["model"]["recall@10"] == 1.0
+    assert found["new"]["popularity"]["recall@10"] == pytest.approx(1 / 3)
+
+
+def test_bonuses_count_in_the_models_rank_alone(catalog, rows):
+    repeats = [list(range(4, 16)), [], [], [35]]
+    bonuses = [
+        [2.0] * 12,
+        [],
+        [],
+        [5.0],
+    ]  # twelve items before the first row's target; the last row's target before all
+    with_bonuses = dataclasses.replace(rows, queries=queries(rows.queries.vectors, repeats, bonuses))
+    before, after = (measure_rows(given, catalog, None) for given in (rows, with_bonuses))
+    assert before["all"]["model"]["recall@10"] == after["all"]["model"]["recall@10"] == 0.75
+    after = measure_rows(dataclasses.replace(with_bonuses, is_new=np.array([True, False, False, False])), catalog, None)
+    assert after["new"]["model"]["recall@10"] == 0.0
+    after = measure_rows(dataclasses.replace(with_bonuses, is_new=np.array([False, False, False, True])), catalog, None)
+    assert after["new"]["model"]["recall@10"] == 1.0
+    assert before["all"]["popularity"] == after["all"]["popularity"]
 
 
 def test_real_data_have_no_best_possible(catalog, rows):
@@ -76,12 +109,15 @@ def test_users_are_measured_over_all_and_over_what_is_new(catalog):
     vectors = np.linspace(1, 0, NUM_ITEMS, dtype=np.float32)[np.newaxis].repeat(3, axis=0)  # ranks are positions
     targets = [np.array([2, 11]), np.array([], int), np.array([5])]
     known = [np.array([0, 2]), np.array([], int), np.array([5])]
-    found = measure_users(UserRows(vectors, targets, known), catalog)
+    found = measure_users(UserRows(queries(vectors), targets, known), catalog)
     assert found["all"]["num_users"] == 2  # the second user bought nothing
     assert found["all"]["model"]["recall@10"] == 0.75  # a half and all
     assert found["new"]["num_users"] == 1
     assert found["new"]["model"]["recall@10"] == 1.0  # without items 0 and 2, item 11 has rank 9
     assert found["all"]["popularity"]["recall@10"] == 0.75  # the same order here
+    bonus = queries(vectors, [[11], [], list(range(6, 16))], [[1.0], [], [1.0] * 10])
+    found = measure_users(UserRows(bonus, targets, known), catalog)
+    assert found["all"]["model"]["recall@10"] == 0.5  # both; none, ten items came before it
 
 
 class Served:
@@ -99,8 +135,16 @@ def test_the_index_is_measured_against_exact_search(catalog, rows):
     assert measure_index(Served(half), with_examples, catalog)["recall@40_of_exact"] == 0.5
 
 
+def test_exact_search_knows_the_bonus(catalog, rows, monkeypatch):
+    monkeypatch.setattr(measure_module.contract, "DEFAULT_K", 2)
+    vectors = np.linspace(1, 0, NUM_ITEMS)[np.newaxis]
+    one = {"examples": [b""], "queries": queries(vectors, [[39, 0]], [[3.0, -1.0]])}  # 39 comes first, then 1
+    served = measure_index(Served([b"i01", b"i39"]), dataclasses.replace(rows, **one), catalog)
+    assert served == {"num_queries": 1, "recall@2_of_exact": 1.0}
+
+
 def test_without_rows_nothing_is_measured_and_the_model_is_refused(catalog):
-    none = EvalRows(np.zeros((0, 1), np.float32), np.zeros(0, int), np.zeros(0, bool), [], [])
+    none = EvalRows(queries(np.zeros((0, 1))), np.zeros(0, int), np.zeros(0, bool), [], [], [])
     metrics = {"eval": measure_rows(none, catalog, None), "index": measure_index(Served([b"i00"]), none, catalog)}
     assert metrics["eval"]["all"]["num_rows"] == metrics["index"]["num_queries"] == 0
     assert math.isnan(metrics["index"]["recall@40_of_exact"])
@@ -168,19 +212,59 @@ def test_rows_are_read_as_they_were_written(market, towers):
     assert [catalog.item_ids[place].decode() for place in found.targets] == [row["item_id"] for row in conversions]
     assert found.is_new.tolist() == [row["is_repeat"] == 0 for row in conversions]
     assert found.contexts == [(r["user_id"], r["surface"], r.get("subject_item_id", ""), "") for r in conversions]
+    place = {item_id.decode(): number for number, item_id in enumerate(catalog.item_ids)}
+    for row, known in zip(conversions, found.known, strict=True):
+        history = zip(row["history_item_id"], row["history_event"], strict=True)
+        assert known.tolist() == sorted({place[item] for item, event in history if event == "purchase"})
     own = towers.signatures["embed_query_examples"](examples=tf.constant(market.serialized(conversions)))
-    np.testing.assert_allclose(found.vectors, own["embedding"], atol=1e-6)
+    np.testing.assert_allclose(found.queries.vectors, own["embedding"], atol=1e-6)
+    for number, row in enumerate(conversions):
+        bonus_of = dict(zip(own["repeat_items"][number].numpy(), own["repeat_bonuses"][number].numpy(), strict=True))
+        repeats, bonuses = found.queries.repeats[number], found.queries.bonuses[number]
+        assert sorted(repeats) == sorted({place[item] for item in row["history_item_id"]})
+        np.testing.assert_allclose(bonuses, [bonus_of[index] for index in catalog.indices[repeats]], atol=1e-6)
     sample = read_eval_rows(market.raw_files["eval"], towers, catalog, max_rows=10, seed=1)
     assert len(sample.targets) == 10
     assert set(sample.examples) <= set(found.examples)
-    fewer = Catalog(catalog.item_ids[1:], catalog.vectors[1:], catalog.positive_rates[1:])
+    fewer = Catalog(*(getattr(catalog, name)[1:] for name in ("item_ids", "vectors", "positive_rates", "indices")))
     with pytest.raises(ValueError, match="Every item of the eval split must be in the catalog split"):
         read_eval_rows(market.raw_files["eval"], towers, fewer, max_rows=1000, seed=1)
 
 
-def test_a_query_vector_that_is_no_number_is_refused(market, catalog):
-    class Diverged:
-        signatures = {"embed_query_examples": lambda examples: {"embedding": tf.fill([len(examples), 2], float("nan"))}}  # noqa: RUF012
+class GivenTowers:
+    """A stand-in for loaded towers that gives every row the same."""
 
+    def __init__(self, vector=(1.0, 0.0), items=(0,), bonuses=(0.0,)):
+        given = {
+            "embedding": tf.constant(vector),
+            "repeat_items": tf.constant(items, tf.int64),
+            "repeat_bonuses": bonuses,
+        }
+        self.signatures = {
+            "embed_query_examples": lambda examples: {
+                name: tf.tile([value], [len(examples), 1]) for name, value in given.items()
+            }
+        }
+
+
+def write_users(folder, *rows):
+    """One gzipped TFRecord of user rows."""
+    return write_records(folder / "users.gz", [serialize(row) for row in rows])
+
+
+def test_only_the_catalogues_items_repeat(catalog, tmp_path):
+    towers = GivenTowers(items=(41, 0, 7, 40, 1), bonuses=(9.0, 0.0, 1.0, 2.0, 3.0))  # 41 is not in the catalogue of 40
+    row = {"target_item_ids": ["i05", "i02", "gone", "i05"], "known_item_ids": ["i09"]}
+    found = read_user_rows(write_users(tmp_path, row, {"user_id": "u"}), towers, catalog, max_rows=10, seed=1)
+    for repeats, bonuses in zip(found.queries.repeats, found.queries.bonuses, strict=True):
+        assert repeats.tolist() == [6, 39, 0]
+        assert bonuses.tolist() == [1.0, 2.0, 3.0]
+    assert sorted(places.tolist() for places in found.targets) == [[], [2, 5]]
+    assert sorted(places.tolist() for places in found.known) == [[], [9]]
+
+
+@pytest.mark.parametrize("given", [{"vector": (float("nan"), 0.0)}, {"items": (1,), "bonuses": (float("inf"),)}])
+def test_a_query_that_is_no_number_is_refused(tmp_path, catalog, given):
+    users = write_users(tmp_path, {"user_id": "u"})
     with pytest.raises(ValueError, match="Query vectors must be finite"):
-        read_user_rows(market.raw_files["eval"], Diverged(), catalog, max_rows=10, seed=1)
+        read_user_rows(users, GivenTowers(**given), catalog, max_rows=10, seed=1)

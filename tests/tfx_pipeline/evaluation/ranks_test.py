@@ -3,11 +3,11 @@ import pytest
 
 from tfx_pipeline.evaluation import ranks as module
 from tfx_pipeline.evaluation.ranks import macro_recall_at
-from tfx_pipeline.evaluation.ranks import popularity_ranks
 from tfx_pipeline.evaluation.ranks import ranks
 from tfx_pipeline.evaluation.ranks import recall_at
 from tfx_pipeline.evaluation.ranks import set_ranks
 from tfx_pipeline.evaluation.ranks import vector_scorer
+from tfx_pipeline.evaluation.rows import Queries
 
 
 def plain_rank(scores, target, *, left_out=()):
@@ -29,15 +29,31 @@ def scores():
 
 @pytest.mark.usefixtures("cells")
 def test_ranks_equal_plain_counting(scores):
-    targets = np.random.default_rng(2).integers(0, 7, size=11)
-    found = ranks(lambda rows: scores[rows], targets, num_items=7)
-    assert found.tolist() == [plain_rank(row, target) for row, target in zip(scores, targets, strict=True)]
+    random = np.random.default_rng(2)
+    targets = random.integers(0, 7, size=11)
+    others = [np.setdiff1d(np.arange(7), target) for target in targets]
+    known = [random.choice(rest, random.integers(0, 6), replace=False) for rest in others]
+    everything, unknown = ranks(lambda rows: scores[rows], targets, known, num_items=7)
+    given = list(zip(scores, targets, known, strict=True))
+    assert everything.tolist() == [plain_rank(row, target) for row, target, _ in given]
+    assert unknown.tolist() == [plain_rank(row, target, left_out=had) for row, target, had in given]
+    assert (everything != unknown).any()
 
 
-def test_a_vector_scorer_is_the_inner_product():
-    queries, items = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 1.0], [0.0, 5.0], [1.0, 1.0]])
-    np.testing.assert_allclose(vector_scorer(queries, items)(slice(0, 2)), [[3.0, 0.0, 1.0], [2.0, 10.0, 2.0]])
-    assert ranks(vector_scorer(queries, items), np.array([2, 0]), num_items=3).tolist() == [1.0, 1.5]  # 2.0 ties 2.0
+def test_without_known_items_both_ranks_are_one():
+    scores = np.array([[3.0, 1.0, 3.0, 2.0]] * 3)
+    nothing = [np.array([], int)] * 3
+    for found in ranks(lambda rows: scores[rows], np.array([0, 3, 1]), nothing, num_items=4):
+        assert found.tolist() == [0.5, 2.0, 3.0]  # 3.0 ties 3.0
+
+
+def test_a_vector_scorer_is_the_inner_product_and_the_bonus():
+    vectors, items = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 1.0], [0.0, 5.0], [1.0, 1.0]])
+    queries = Queries(vectors, [np.array([], int), np.array([2, 0])], [np.array([]), np.array([0.5, -4.0])])
+    score = vector_scorer(queries, items)
+    for _ in range(2):  # a block may be asked for twice: nothing is added up
+        np.testing.assert_allclose(score(slice(0, 2)), [[3.0, 0.0, 1.0], [2.0 - 4.0, 10.0, 2.0 + 0.5]])
+    np.testing.assert_allclose(score(slice(1, 2)), [[-2.0, 10.0, 2.5]])
 
 
 @pytest.mark.usefixtures("cells")
@@ -50,11 +66,6 @@ def test_set_ranks_equal_plain_counting(scores):
         assert all_found.tolist() == [plain_rank(row, target) for target in wanted]
         left = sorted(set(wanted.tolist()) - set(had.tolist()))
         assert new_found.tolist() == [plain_rank(row, target, left_out=had) for target in left]
-
-
-def test_popularity_ranks_share_ties():
-    # 5 is first; the two 3s share places 1 and 2; the three 0s places 3 to 5.
-    assert popularity_ranks(np.array([3.0, 5.0, 0.0, 3.0, 0.0, 0.0])).tolist() == [1.5, 0.0, 4.0, 1.5, 4.0, 4.0]
 
 
 def test_recall_at():

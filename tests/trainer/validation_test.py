@@ -1,0 +1,121 @@
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.export import Towers
+from trainer.inputs import MIN_VALIDATION_ROWS
+from trainer.inputs import USER_WEIGHT
+from trainer.inputs import split_by_time
+from trainer.inputs import training_batches
+from trainer.inputs import training_spec
+from trainer.inputs import validation_batches
+from trainer.run import build_model
+from trainer.run import fit
+from trainer.validation import Validation
+
+
+@pytest.fixture
+def spec(market):
+    return training_spec(market.tf_transform, market.groups)
+
+
+@pytest.fixture
+def files(market):
+    return market.transformed_files["train"]
+
+
+def test_the_latest_rows_are_held_out_and_the_rest_is_trained_on(files, spec):
+    split = split_by_time(files, share=0.5)
+    held_out = validation_batches(files, spec, split, max_rows=10_000)
+    with_time = {**spec, "timestamp_us": tf.io.FixedLenFeature([], tf.int64)}
+    sampling = {"batch_size": 1, "user_balance": 0.5, "seed": 1}
+    trained = [int(row["timestamp_us"][0]) for row in training_batches(files, with_time, split, **sampling)]
+    assert len(trained) == split.num_train == split.user_counts.sum()
+    assert max(trained) < split.boundary_us
+    assert {task for batch in held_out for task in batch["task"].numpy()} == {b"conversion"}
+    assert sum(len(batch["task"]) for batch in held_out) >= MIN_VALIDATION_ROWS
+
+
+def test_a_row_weighs_by_its_users_rows(files, spec):
+    split = split_by_time(files, share=0.0)
+    named = {**spec, "user_id": tf.io.FixedLenFeature([], tf.string)}
+    sampling = {"batch_size": 1, "user_balance": 0.5, "seed": 1}
+    rows = [
+        (row["user_id"].numpy()[0], float(row[USER_WEIGHT][0]))
+        for row in training_batches(files, named, split, **sampling)
+    ]
+    users, counts = np.unique([user for user, _ in rows], return_counts=True)
+    expected = dict(zip(users.tolist(), counts**-0.5, strict=True))
+    assert all(weight == pytest.approx(expected[user], rel=1e-5) for user, weight in rows)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-9])
+def test_nothing_is_held_out_without_a_share(files, spec, share):
+    split = split_by_time(files, share=share)
+    assert validation_batches(files, spec, split, max_rows=10_000) == []
+
+
+def test_ranks_equal_those_of_the_exported_towers(market, trained, towers, files, spec, tmp_path):
+    """Against scores from raw features, item by item, in numpy."""
+    batches = validation_batches(files, spec, split_by_time(files, share=0.5), max_rows=MIN_VALIDATION_ROWS)
+    validation = Validation(trained.model, batches, every_steps=1, patience=1, checkpoint=str(tmp_path / "best"))
+    found, popularity = validation._ranks()
+    model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
+    items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
+    vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
+    row = 0
+    for batch in batches:
+        queries, repeats = model.query_tower(batch).numpy(), model.repeat_bonus(batch)
+        for number, query in enumerate(queries):
+            scores = vectors @ query
+            for item, bonus in zip(repeats.items[number].numpy(), repeats.bonuses[number].numpy(), strict=True):
+                scores[item - 1] += bonus if item else 0.0
+            target = int(batch["item_id_xf"][number]) - 1
+            events = market.tf_transform.vocabulary_by_name("history_event")
+            history = zip(
+                batch["history_item_id_xf"][number].numpy(), batch["history_event_xf"][number].numpy(), strict=True
+            )
+            known = [item - 1 for item, event in history if item and events[event - 1] == b"purchase"]
+            assert found["all"][row] == pytest.approx(rank(scores, target, []), abs=0.5)  # ties of float32
+            assert popularity["all"][row] == pytest.approx(rank(rates, target, []))
+            if target in known:
+                assert np.isnan(found["new"][row])
+            else:
+                assert popularity["new"][row] == pytest.approx(rank(rates, target, known))
+            row += 1
+
+
+def rank(scores, target, known):
+    """Number of better items, and half of the ties."""
+    others = [score for item, score in enumerate(scores) if item != target and item not in known]
+    return sum(score > scores[target] for score in others) + sum(score == scores[target] for score in others) / 2
+
+
+def test_a_run_that_does_not_improve_stops_and_goes_back_to_its_best(
+    market, small_config, files, spec, tmp_path, caplog
+):
+    # At 100, every one of 24 items is found from the start: no step can be better than it.
+    options = {"epochs": 200, "validation_share": 0.5, "patience": 2, "validations_per_epoch": 1}
+    config = small_config(learning_rate=0.1, **options)
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    batch = market.batch(8)
+    start = [tower(batch).numpy() for tower in (model.query_tower, model.item_tower)]
+    with caplog.at_level(logging.INFO):
+        fit(model, files, spec, config, folder=tmp_path)
+    assert caplog.text.count("the best so far") == 1
+    assert "Training stops: the last 2 validations were no better" in caplog.text
+    for before, tower in zip(start, (model.query_tower, model.item_tower), strict=True):
+        np.testing.assert_allclose(tower(batch).numpy(), before, rtol=1e-5)
+    Towers(model, market.tf_transform, market.groups).signatures()  # exports after the weights came back
+
+
+def test_without_enough_rows_the_last_weights_are_taken_and_it_is_said(
+    market, small_config, files, spec, tmp_path, caplog
+):
+    config = small_config(max_steps=2, validation_share=0.0)
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    with caplog.at_level(logging.INFO):
+        fit(model, files, spec, config, folder=tmp_path)
+    assert "No validation: fewer than 50 conversions are held out" in caplog.text
