@@ -107,8 +107,9 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
         log.info(
             "No validation: fewer than %s conversions are held out; the last weights are exported", MIN_VALIDATION_ROWS
         )
-    sampling = {"batch_size": batch_size, "user_balance": config.user_balance, "seed": config.seed}
-    batches = training_batches(files, spec, split, **sampling)
+    batches = training_batches(
+        files, spec, split, batch_size=batch_size, user_balance=config.user_balance, seed=config.seed
+    )
     model.fit(batches.repeat(), epochs=1, steps_per_epoch=total, verbose=0, callbacks=callbacks)
 
 

@@ -11,8 +11,7 @@ pytestmark = pytest.mark.e2e
 def test_retailrocket_whole_is_pushed_and_above_popularity(
     shared_data: Path, tmp_path: Path, runner_type: type
 ) -> None:
-    # The gate is open: on this small set the model does not beat popularity on new items yet (see the README).
-    gate = ("--set=evaluation.min_lift=0", "--set=evaluation.min_lift_new=0")
+    gate = ("--set=evaluation.min_lift=1.5", "--set=evaluation.min_lift_new=0.85")
     data = shared_data / "retailrocket"
     runner = runner_type(tmp_path / "root", "--source=retailrocket", f"--data={data}", *gate)
     finished = runner.run()
