@@ -6,7 +6,8 @@ A retriever is a SavedModel with these signatures (`n` differs by request and is
 
 `retrieve`         named raw query features and `k` -> `item_ids`, `scores`, `model_version`
 `serving_default`  `examples` [batch] serialized tf.Example -> the same, with `DEFAULT_K` columns
-`embed_query`      named raw query features -> `embedding` [batch, dim] float32, `model_version`, `repeat_item_ids`, `repeat_bonuses`
+`embed_query`      named raw query features -> `embedding` [batch, dim] float32, `repeat_item_ids` and `repeat_bonuses` [batch, n],
+                   `model_version`
 `embed_item`       named raw item features -> `embedding` [batch, dim] float32, `model_version`
 
 Named inputs are `[batch]` for a scalar feature and `[batch, n]` for a history feature, `string` or `float32`. Every
