@@ -25,12 +25,14 @@ def test_every_source_has_a_valid_default(source):
 
 
 def test_a_setting_beats_the_file_which_beats_the_sources_default(file):
+    default = DEFAULTS["online_retail"]["trainer"]["epochs"]
+    assert default not in (7, 8)
     path = file({"trainer": {"epochs": 7, "batch_size": 33}, "examples": {"history_length": 9}, "source": {"a": 1}})
     config = build_config("online_retail", file=path, settings=["trainer.epochs=8", "trainer.dense_units=32,16"])
     assert (config.trainer.epochs, config.trainer.batch_size, config.trainer.dense_units) == (8, 33, (32, 16))
     assert (config.examples.history_length, config.examples.cut) == (9, "2011-09-01")  # the file's, the source's
     assert config.source == {"a": 1}
-    assert DEFAULTS["online_retail"]["trainer"]["epochs"] == 5  # the defaults are not written to
+    assert DEFAULTS["online_retail"]["trainer"]["epochs"] == default  # the defaults are not written to
 
 
 @pytest.mark.parametrize(
