@@ -1,11 +1,56 @@
-"""What training hides of histories, so that the towers learn to find it."""
+"""Histories: how much each action counts, and what training hides, so that the towers learn to find it."""
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from schemas.features import FeatureGroups
 from trainer.preprocessing import PADDING
+from trainer.tables import EVENT_VOCABULARY
+from trainer.tables import EmbeddingTables
+from trainer.tables import Features
 from trainer.tables import dense_indices
+
+_NUM_AGE_BUCKETS = 32
+_AGE_BUCKETS_PER_LOG_DAY = 4.0
+_MAX_SCORE = 8.0
+
+
+class ActionWeights(tf.keras.layers.Layer):
+    """`exp(scale * (score of the event type + score of the age))` of each action of a history, 0 where it is hidden.
+
+    Args:
+        groups: features of the schema.
+        tables: for event types.
+        age_table: name of the ages' scores; `table_` in it gives them the tables' optimizer.
+        event_initializer: of what makes an event's vector its score.
+        scale: of the scores, for a faster optimizer's pace.
+    """
+
+    def __init__(
+        self,
+        groups: FeatureGroups,
+        tables: EmbeddingTables,
+        *,
+        age_table: str,
+        event_initializer: str,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__(name="action_weights")
+        self._event = groups[EVENT_VOCABULARY]
+        self._age = groups["history_age_days"]
+        self._tables = tables
+        self._scale = scale
+        self._event_score = tf.keras.layers.Dense(1, use_bias=False, kernel_initializer=event_initializer)
+        self._age_score = tf.keras.layers.Embedding(_NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name=age_table)
+
+    def call(self, features: Features, shown: tf.Tensor) -> tf.Tensor:
+        """Ragged [batch, n] lists and [batch, n] bool -> [batch, n] float32, >= 0."""
+        events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
+        ages = features[self._age.transformed_name].to_tensor(0.0)
+        buckets = tf.cast(tf.minimum(ages * _AGE_BUCKETS_PER_LOG_DAY, _NUM_AGE_BUCKETS - 1), tf.int64)
+        scores = self._scale * tf.squeeze(self._event_score(events) + self._age_score(buckets), axis=-1)
+        return tf.where(shown, tf.exp(tf.clip_by_value(scores, -_MAX_SCORE, _MAX_SCORE)), 0.0)
 
 
 class Hiding(NamedTuple):
@@ -22,7 +67,7 @@ class Hiding(NamedTuple):
     events: tf.Tensor
 
 
-def hide(features: dict[str, tf.RaggedTensor], *, share: float) -> Hiding:
+def hide(features: Features, *, share: float) -> Hiding:
     """Hides each action with chance `share`, and chooses one of a row's hidden actions evenly.
 
     Args:

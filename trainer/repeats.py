@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
+from trainer.history import ActionWeights
 from trainer.preprocessing import PADDING
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
+from trainer.tables import Features
 from trainer.tables import dense_indices
 
-Features = dict[str, tf.Tensor | tf.RaggedTensor]
-NUM_AGE_BUCKETS = 32
-_AGE_BUCKETS_PER_LOG_DAY = 4.0
 _START = (3.0, 0.8, 0.0, 0.25)  # b_0 to b_3, near what Online Retail and The Complete Journey learn
 _SCALE = 10.0  # of the weights below, so that Adam moves them ten times faster than those of a dense layer
 
@@ -60,16 +59,10 @@ class RepeatBonus(tf.keras.layers.Layer):
     ) -> None:
         super().__init__(name="repeat_bonus")
         self._item = groups["history_item_id"]
-        self._event = groups["history_event"]
-        self._age = groups["history_age_days"]
-        self._tables = tables
         self._catalog = catalog
         self._rate_floor = rate_floor
         self._temperature = config.temperature
-        self._event_score = tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
-        self._age_score = tf.keras.layers.Embedding(
-            NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name="repeat_age"
-        )
+        self._actions = ActionWeights(groups, tables, age_table="repeat_age", event_initializer="zeros", scale=_SCALE)
         start = tf.keras.initializers.Constant([value / _SCALE for value in _START])
         self._weights = self.add_weight("weights", [4], initializer=start)
 
@@ -77,11 +70,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         """Ragged [batch, n] lists -> items and bonuses; `shown`, [batch, n] bool, is what may be read, all by default."""
         items = dense_indices(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
-        events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
-        scores = tf.squeeze(
-            self._event_score(events) + self._age_score(age_buckets(features, self._age.transformed_name)), -1
-        )
-        actions = tf.where(items != PADDING, tf.exp(tf.clip_by_value(_SCALE * scores, -8.0, 8.0)), 0.0)
+        actions = self._actions(features, items != PADDING)
         same = items[:, :, tf.newaxis] == items[:, tf.newaxis, :]
         of_item = tf.einsum("bij,bj->bi", tf.cast(same, tf.float32), actions)
         place = tf.range(tf.shape(items)[1])
@@ -116,9 +105,3 @@ def bonus_of_own(repeats: Repeats, items: tf.Tensor) -> tf.Tensor:
     """Bonus of row i for `items[i]`: [batch] float32."""
     is_own = (repeats.items == items[:, tf.newaxis]) & (repeats.items != PADDING)
     return tf.reduce_sum(tf.where(is_own, repeats.bonuses, 0.0), axis=1)
-
-
-def age_buckets(features: Features, name: str) -> tf.Tensor:
-    """Ragged [batch, n] log1p(days) -> int64 [batch, n] buckets, four to a factor e."""
-    ages = features[name].to_tensor(0.0)
-    return tf.cast(tf.minimum(ages * _AGE_BUCKETS_PER_LOG_DAY, NUM_AGE_BUCKETS - 1), tf.int64)

@@ -13,6 +13,7 @@ from trainer.preprocessing import PADDING
 
 ITEM_VOCABULARY = "item_id"
 EVENT_VOCABULARY = "history_event"
+Features = dict[str, tf.Tensor | tf.RaggedTensor]
 _INITIAL_STDDEV = 0.03
 
 
@@ -85,7 +86,7 @@ class CatalogTable(tf.Module):
         """Categorical, path and text features of an item, but its id."""
         return tuple(feature for feature in self._features if feature.is_string and feature.name in self._columns)
 
-    def fill(self, batches: Iterable[dict[str, tf.Tensor | tf.RaggedTensor]]) -> None:
+    def fill(self, batches: Iterable[Features]) -> None:
         """Reads the transformed catalogue; an item that it does not hold has zeros."""
         columns = {name: variable.numpy() for name, variable in self._columns.items()}
         for batch in batches:

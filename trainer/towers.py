@@ -6,13 +6,12 @@ import tensorflow_recommenders as tfrs
 from schemas.features import Feature
 from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
+from trainer.history import ActionWeights
 from trainer.preprocessing import PADDING
-from trainer.repeats import NUM_AGE_BUCKETS
-from trainer.repeats import Features
-from trainer.repeats import age_buckets
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
+from trainer.tables import Features
 from trainer.tables import dense_indices
 
 
@@ -144,33 +143,20 @@ class HistoryPooling(tf.keras.layers.Layer):
     ) -> None:
         super().__init__(name="history")
         self._item = groups["history_item_id"]
-        self._event = groups["history_event"]
-        self._age = groups["history_age_days"]
         self._tables = tables
         self._content = content
         self._catalog = catalog
-        self._event_score = tf.keras.layers.Dense(1, use_bias=False)
-        self._age_score = tf.keras.layers.Embedding(
-            NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name="table_age"
-        )
+        self._actions = ActionWeights(groups, tables, age_table="table_age", event_initializer="glorot_uniform")
 
     def call(self, features: Features, shown: tf.Tensor | None = None) -> tf.Tensor:
         """Ragged [batch, n] lists -> [batch, item_dim + content width]."""
         items = dense_indices(features[self._item.transformed_name])
-        mask = items != PADDING if shown is None else shown
-        weights = self._weights(features, mask)
+        actions = self._actions(features, items != PADDING if shown is None else shown)
+        weights = tf.math.divide_no_nan(actions, tf.sqrt(tf.reduce_sum(actions, axis=1, keepdims=True)))
         unique, positions = tf.unique(tf.reshape(items, [-1]))
         vectors = [self._tables.lookup(self._item, unique), *self._content_vectors(unique)]
         rows = tf.gather(tf.concat(vectors, axis=1), tf.reshape(positions, tf.shape(items)))
         return tf.einsum("bn,bnd->bd", weights, rows)
-
-    def _weights(self, features: Features, mask: tf.Tensor) -> tf.Tensor:
-        """[batch, n], non-negative, 0 where the mask hides."""
-        events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
-        buckets = age_buckets(features, self._age.transformed_name)
-        scores = tf.squeeze(self._event_score(events) + self._age_score(buckets), axis=-1)
-        weights = tf.where(mask, tf.exp(tf.clip_by_value(scores, -8.0, 8.0)), 0.0)
-        return tf.math.divide_no_nan(weights, tf.sqrt(tf.reduce_sum(weights, axis=1, keepdims=True)))
 
     def _content_vectors(self, items: tf.Tensor) -> list[tf.Tensor]:
         return [self._tables.mean(f, self._catalog.lookup(f, items)) for f in self._content]
