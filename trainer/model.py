@@ -14,7 +14,6 @@ from trainer.inputs import USER_WEIGHT
 from trainer.losses import duration_weight
 from trainer.losses import sampled_softmax_loss
 from trainer.preprocessing import PADDING
-from trainer.repeats import Features
 from trainer.repeats import RepeatBonus
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
@@ -22,6 +21,7 @@ from trainer.repeats import bonuses_of
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
+from trainer.tables import Features
 from trainer.towers import ItemTower
 from trainer.towers import QueryTower
 
@@ -100,7 +100,8 @@ class ConversionModel(tfrs.models.Model):
         negatives = self._negatives(inputs, vectors, training=training)
         repeats = self.repeat_bonus(inputs)
         bonuses = bonus_of_own(repeats, items), bonuses_of(repeats, negatives.items)
-        own = _Positives(items, self._counts(inputs, training=training), vectors, row_weights(inputs, config), *bonuses)
+        counts = negatives.counts[: tf.size(items)]  # the batch's own items come first
+        own = _Positives(items, counts, vectors, row_weights(inputs, config), *bonuses)
         positives, shown = [own], None
         if training:
             hiding = hide(inputs, share=config.history_dropout)
@@ -125,7 +126,8 @@ class ConversionModel(tfrs.models.Model):
 
     def _negatives(self, inputs: Features, vectors: tf.Tensor, *, training: bool) -> "_Negatives":
         """Without uniform ones, an item that is never a positive is never pushed away either, and comes to rank first."""
-        counts = self._counts(inputs, training=training)
+        num_rows = tf.size(inputs[ITEM])
+        counts = self._counts(inputs, num_rows=num_rows, training=training)
         number = self._config.uniform_negatives if training else 0
         if not number:
             return _Negatives(inputs[ITEM], counts, vectors)
@@ -133,27 +135,30 @@ class ConversionModel(tfrs.models.Model):
         rows = self.catalog.rows(items)
         parts = (
             (inputs[ITEM], items),
-            (counts, self._counts(rows, training=True)),
+            (counts, self._counts(rows, num_rows=num_rows, training=True)),
             (vectors, self.item_tower(rows, training=True)),
         )
         return _Negatives(*(tf.concat(part, axis=0) for part in parts))
 
     def _hidden_positives(self, inputs: Features, hiding: Hiding, negatives: tf.Tensor) -> "_Positives":
         """Bonuses are not learned here: what is shown is no user's history."""
-        rows = self.catalog.rows(hiding.items)
+        rows, num_rows = self.catalog.rows(hiding.items), tf.size(hiding.items)
         by_event = tf.gather(self._event_weights, hiding.events)
         weights = by_event * self._config.reconstruction_weight * inputs[USER_WEIGHT]
         repeats = Repeats(*map(tf.stop_gradient, self.repeat_bonus(inputs, shown=hiding.shown)))
         bonuses = bonus_of_own(repeats, hiding.items), bonuses_of(repeats, negatives)
         return _Positives(
-            hiding.items, self._counts(rows, training=True), self.item_tower(rows, training=True), weights, *bonuses
+            hiding.items,
+            self._counts(rows, num_rows=num_rows, training=True),
+            self.item_tower(rows, training=True),
+            weights,
+            *bonuses,
         )
 
-    def _counts(self, rows: Features, *, training: bool) -> tf.Tensor:
-        """[n] how often each row's item is expected among the negatives: `B * positive_rate_j + U / M`."""
-        config = self._config
-        uniform = config.uniform_negatives / (self.catalog.num_items - 1) if training else 0.0
-        return config.batch_size * tf.maximum(rows[RATE], self._rate_floor) + uniform
+    def _counts(self, rows: Features, *, num_rows: tf.Tensor, training: bool) -> tf.Tensor:
+        """[n] how often each row's item is expected among the negatives: `B * positive_rate_j + U / M`, B rows a batch."""
+        uniform = self._config.uniform_negatives / (self.catalog.num_items - 1) if training else 0.0
+        return tf.cast(num_rows, tf.float32) * tf.maximum(rows[RATE], self._rate_floor) + uniform
 
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
         """One step: gradients, clipping, both optimizers."""

@@ -79,7 +79,7 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     """Trains; keeps the best weights, and TensorBoard logs, below the folder.
 
     Raises:
-        ValueError: fewer rows than one batch even at the smallest batch size that learns anything.
+        ValueError: fewer rows than one batch even at the smallest batch size that learns anything, or a loss that is no number.
     """
     split = split_by_time(files, share=config.validation_share)
     batch_size = min(config.batch_size, split.num_train)
@@ -93,7 +93,6 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
     callbacks = [
         tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
-        tf.keras.callbacks.TerminateOnNaN(),
         _Progress(total, batch_size),
     ]
     held_out = validation_batches(files, spec, split, max_rows=config.max_validation_rows)
@@ -127,9 +126,15 @@ class _Progress(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._step += 1
+        loss = (logs or {})["loss"]
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"The loss must be a finite number. Received: {loss} at step {self._step} of {self._total_steps}; lower "
+                "trainer.learning_rate or trainer.table_learning_rate, or look for extreme values in numeric features."
+            )
         now_s = time.monotonic()
         if now_s - self._told_s < _PROGRESS_S and self._step < self._total_steps:
             return
         self._told_s = now_s
         rate = self._step * self._batch_size / (now_s - self._start_s)
-        log.info("Step %s of %s: loss %.4f, %.0f examples/s", self._step, self._total_steps, (logs or {})["loss"], rate)
+        log.info("Step %s of %s: loss %.4f, %.0f examples/s", self._step, self._total_steps, loss, rate)

@@ -1,5 +1,7 @@
 """Chooses the weights by what they retrieve: recall over the whole catalogue on the latest train rows, which no step sees.
 
+Items' popularity, a feature of the catalogue, counts these rows too: model and popularity alike know a little of them.
+
 A falling loss says little here: where logs are small, towers learn histories by heart while discovery gets worse.
 """
 
@@ -13,10 +15,10 @@ import tensorflow as tf
 from trainer.model import ITEM
 from trainer.model import ConversionModel
 from trainer.preprocessing import PADDING
-from trainer.repeats import Features
 from trainer.repeats import Repeats
 from trainer.repeats import bonuses_of
 from trainer.tables import EVENT_VOCABULARY
+from trainer.tables import Features
 from trainer.tables import dense_indices
 
 log = logging.getLogger(__name__)

@@ -7,21 +7,45 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
+_LIFT = 1.5
+"""Recall@100 over popularity's."""
 
-def test_retailrocket_whole_is_pushed_and_above_popularity(
-    shared_data: Path, tmp_path: Path, runner_type: type
-) -> None:
-    gate = ("--set=evaluation.min_lift=1.5", "--set=evaluation.min_lift_new=0.85")
+
+@pytest.fixture(scope="module")
+def runner(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, runner_type: type):
     data = shared_data / "retailrocket"
-    runner = runner_type(tmp_path / "root", "--source=retailrocket", f"--data={data}", *gate)
+    gate = f"--set=evaluation.min_lift={_LIFT}"
+    return runner_type(
+        tmp_path_factory.mktemp("retailrocket") / "root", "--source=retailrocket", f"--data={data}", gate
+    )
+
+
+@pytest.fixture(scope="module")
+def metrics(runner) -> dict:
     finished = runner.run()
     assert finished.returncode == 0, finished.stderr
-    metrics = json.loads((runner.root / "metrics.json").read_text())
+    return json.loads((runner.root / "metrics.json").read_text())
+
+
+def test_all_of_it_is_read_and_a_model_is_pushed(runner, metrics):
     assert runner.versions == [metrics["pushed_version"]]
-    assert metrics["examples"]["counts"]["events.rows"] == 97_381  # as the data's own description says
-    # 12,456 add-to-carts and 9,551 purchases: every conversion is in a split or counted as dropped.
     counts = metrics["examples"]["counts"]
+    assert counts["events.rows"] == 97_381  # as the data's own description says
+    # 12,456 add-to-carts and 9,551 purchases: every conversion is in a split or counted as dropped.
     assert counts["conversions.attributed.click"] + counts["conversions.attributed.none"] == 12_456 + 9_551
-    values = metrics["eval"]["all"]
-    assert values["num_rows"] > 3_000
-    assert values["model"]["recall@100"] > values["popularity"]["recall@100"]
+    assert metrics["eval"]["all"]["num_rows"] > 3_000
+
+
+def lift(metrics, kind):
+    """Of the conversions of the evaluation period."""
+    values = metrics["eval"][kind]
+    return values["model"]["recall@100"] / values["popularity"]["recall@100"]
+
+
+def test_all_conversions_are_found_more_often_than_by_popularity(metrics):
+    assert lift(metrics, "all") > _LIFT
+
+
+@pytest.mark.xfail(strict=True, reason="New items are found about as often as by popularity: see the README's results.")
+def test_new_conversions_are_found_more_often_than_by_popularity(metrics):
+    assert lift(metrics, "new") > _LIFT

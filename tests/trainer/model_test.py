@@ -97,7 +97,7 @@ def test_uniform_negatives_are_items_of_the_catalogue_with_their_expected_counts
     vectors = model.item_tower(batch)
     asked = model._negatives(batch, vectors, training=False)
     np.testing.assert_array_equal(asked.items, batch["item_id_xf"])
-    np.testing.assert_allclose(asked.counts, 64 * batch["positive_rate"].numpy(), rtol=1e-5)  # 64 rows a batch
+    np.testing.assert_allclose(asked.counts, 16 * batch["positive_rate"].numpy(), rtol=1e-5)  # of the batch's 16 rows
     found = model._negatives(batch, vectors, training=True)
     drawn = found.items[16:]
     np.testing.assert_array_equal(found.items[:16], batch["item_id_xf"])
@@ -106,7 +106,7 @@ def test_uniform_negatives_are_items_of_the_catalogue_with_their_expected_counts
         found.vectors, tf.concat([vectors, model.item_tower(model.catalog.rows(drawn))], 0), rtol=1e-5
     )
     rates = np.maximum(np.concatenate([batch["positive_rate"], model.catalog.rates(drawn)]), model._rate_floor)
-    np.testing.assert_allclose(found.counts, 64 * rates + 480 / 24, rtol=1e-5)
+    np.testing.assert_allclose(found.counts, 16 * rates + 480 / 24, rtol=1e-5)
 
 
 def hiding_of_firsts(batch):

@@ -119,3 +119,10 @@ def test_without_enough_rows_the_last_weights_are_taken_and_it_is_said(
     with caplog.at_level(logging.INFO):
         fit(model, files, spec, config, folder=tmp_path)
     assert "No validation: fewer than 50 conversions are held out" in caplog.text
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_says_what_to_do(market, small_config, files, spec, tmp_path):
+    config = small_config(learning_rate=1e30, clip_norm=1e30, validation_share=0.0, epochs=2)
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    with pytest.raises(ValueError, match=r"The loss must be a finite number. Received: .* lower trainer.learning_rate"):
+        fit(model, files, spec, config, folder=tmp_path)
