@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
+PARALLEL := --numprocesses=2 --dist=loadfile
 INSTALLED := .venv/.installed
 SOURCE ?= complete_journey
 DATA ?=
@@ -19,10 +20,10 @@ demo: $(INSTALLED) ## raw data to a served answer; SOURCE=..., DATA=path, FULL=1
 	@$(PYTHON) -m benchmarks.demo --source="$(SOURCE)" --root="$(ROOT)" $(if $(DATA),--data="$(DATA)") $(if $(FULL),--full)
 
 test: $(INSTALLED) ## all tests but `kill`
-	@$(PYTHON) -m pytest -m "not kill"
+	@$(PYTHON) -m pytest $(PARALLEL) -m "not kill"
 
 test-unit: $(INSTALLED) ## tests that start no pipeline
-	@$(PYTHON) -m pytest -m "not kill and not e2e"
+	@$(PYTHON) -m pytest $(PARALLEL) -m "not kill and not e2e"
 
 test-kill: $(INSTALLED) ## kill and resume in every component
 	@$(PYTHON) -m pytest -m kill
