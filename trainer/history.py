@@ -1,5 +1,6 @@
 """Histories: how much each action counts, and what training hides, so that the towers learn to find it."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -11,13 +12,15 @@ from trainer.tables import EmbeddingTables
 from trainer.tables import Features
 from trainer.tables import dense_indices
 
-_NUM_AGE_BUCKETS = 32
-_AGE_BUCKETS_PER_LOG_DAY = 4.0
+_SECONDS_PER_DAY = 86_400.0
+_NUM_AGE_BUCKETS = 64  # by factors of the root of two, from a second to a century
 _MAX_SCORE = 8.0
 
 
 class ActionWeights(tf.keras.layers.Layer):
     """`exp(scale * (score of the event type + score of the age))` of each action of a history, 0 where it is hidden.
+
+    A session's pace is minutes, a household's is weeks: ages are told apart by their ratio.
 
     Args:
         groups: features of the schema.
@@ -47,8 +50,9 @@ class ActionWeights(tf.keras.layers.Layer):
     def call(self, features: Features, shown: tf.Tensor) -> tf.Tensor:
         """Ragged [batch, n] lists and [batch, n] bool -> [batch, n] float32, >= 0."""
         events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
-        ages = features[self._age.transformed_name].to_tensor(0.0)
-        buckets = tf.cast(tf.minimum(ages * _AGE_BUCKETS_PER_LOG_DAY, _NUM_AGE_BUCKETS - 1), tf.int64)
+        seconds = _SECONDS_PER_DAY * tf.math.expm1(features[self._age.transformed_name].to_tensor(0.0))
+        doublings = tf.math.log1p(seconds) / math.log(2.0)
+        buckets = tf.cast(tf.minimum(2.0 * doublings, _NUM_AGE_BUCKETS - 1), tf.int64)
         scores = self._scale * tf.squeeze(self._event_score(events) + self._age_score(buckets), axis=-1)
         return tf.where(shown, tf.exp(tf.clip_by_value(scores, -_MAX_SCORE, _MAX_SCORE)), 0.0)
 

@@ -39,7 +39,7 @@ def pooling(parts, histories):
     found = HistoryPooling(parts.groups, parts.tables, (), parts.catalog)
     found(histories(HISTORY))
     random = np.random.default_rng(6)
-    for shape in ((32, 1), (4, 1)):  # 32 ages; 4 numbers an event
+    for shape in ((64, 1), (4, 1)):  # 64 ages; 4 numbers an event
         variable = next(v for v in found.trainable_variables if tuple(v.shape) == shape)
         variable.assign(0.3 * random.normal(size=shape))
     return found
@@ -49,14 +49,9 @@ def plain_pooling(pooling, parts, row):
     """The weighted sum of the items' vectors over the root of the weights' sum, in numpy."""
     by_shape = {tuple(v.shape): v.numpy() for v in pooling.trainable_variables}
     known = [action for action in row if action[0] != 0]
-    weights = np.array(
-        [
-            np.exp(
-                parts.table("history_event")[event] @ by_shape[4, 1][:, 0] + by_shape[32, 1][int(4 * np.log1p(age)), 0]
-            )
-            for _, event, age in known
-        ]
-    )
+    ages = [by_shape[64, 1][int(2 * np.log2(1 + 86_400 * age)), 0] for _, _, age in known]
+    events = [parts.table("history_event")[event] @ by_shape[4, 1][:, 0] for _, event, _ in known]
+    weights = np.exp(np.add(ages, events))
     return weights @ parts.table("item_id")[[item for item, *_ in known]] / np.sqrt(weights.sum())
 
 
