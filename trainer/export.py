@@ -14,7 +14,7 @@ import tensorflow_transform as tft
 from schemas import contract
 from schemas.features import Feature
 from schemas.features import FeatureGroups
-from trainer.model import ITEM
+from trainer.inputs import ITEM
 from trainer.model import ConversionModel
 from trainer.preprocessing import PADDING
 

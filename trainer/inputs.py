@@ -14,6 +14,7 @@ _READ_BATCH = 1024
 _VALIDATION_BATCH = 256
 _USER_BUCKETS = 2**20  # users who share one are weighed as one
 USER_WEIGHT = "user_weight"
+ITEM = "item_id_xf"
 _LABELS = ("task", "click_duration_s", "value", "positive_rate")
 
 
@@ -33,24 +34,26 @@ class TimeSplit(NamedTuple):
         boundary_us: rows from this moment on are held out, microseconds.
         num_train: rows before it.
         user_counts: [buckets] int64, of them by hash of the user.
+        item_counts: [n] int64, of them by index of the item.
     """
 
     boundary_us: int
     num_train: int
     user_counts: np.ndarray
+    item_counts: np.ndarray
 
 
 def split_by_time(files: list[str], *, share: float) -> TimeSplit:
     """By one pass over the files; nothing is held out when `share` is 0 or all rows have one moment."""
-    found = [(moments.numpy(), users.numpy()) for moments, users in _records(files).map(_moment_and_user)]
+    found = [tuple(part.numpy() for part in parts) for parts in _records(files).map(_moment_user_and_item)]
     empty = np.zeros(0, np.int64)
-    moments, users = (np.concatenate([empty, *(part[place] for part in found)]) for place in (0, 1))
+    moments, users, items = (np.concatenate([empty, *(part[place] for part in found)]) for place in range(3))
     boundary = np.iinfo(np.int64).max
     if len(moments) and share and moments.min() < moments.max():
         boundary = max(int(np.quantile(moments, 1 - share, method="higher")), int(moments.min()) + 1)
     is_train = moments < boundary
-    counts = np.bincount(users[is_train], minlength=_USER_BUCKETS)
-    return TimeSplit(int(boundary), int(np.count_nonzero(is_train)), counts)
+    by_user, by_item = np.bincount(users[is_train], minlength=_USER_BUCKETS), np.bincount(items[is_train])
+    return TimeSplit(int(boundary), int(np.count_nonzero(is_train)), by_user, by_item)
 
 
 def training_batches(
@@ -78,7 +81,7 @@ def training_batches(
     weights = tf.constant(np.maximum(split.user_counts, 1.0) ** -user_balance, tf.float32)
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        _, users = _moment_and_user(batch)
+        _, users, _ = _moment_user_and_item(batch)
         return {**tf.io.parse_example(batch, spec), USER_WEIGHT: tf.gather(weights, users)}
 
     return (
@@ -113,14 +116,15 @@ def _records(files: list[str]) -> tf.data.Dataset:
 
 
 def _moment_of(batch: tf.Tensor) -> tf.Tensor:
-    return _moment_and_user(batch)[0]
+    return _moment_user_and_item(batch)[0]
 
 
-def _moment_and_user(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """[batch] int64 microseconds and buckets of the user's hash."""
-    spec = {"timestamp_us": tf.io.FixedLenFeature([], tf.int64), "user_id": tf.io.FixedLenFeature([], tf.string)}
-    parsed = tf.io.parse_example(batch, spec)
-    return parsed["timestamp_us"], tf.strings.to_hash_bucket_fast(parsed["user_id"], _USER_BUCKETS)
+def _moment_user_and_item(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """[batch] int64 microseconds, buckets of the user's hash, and indices of the item."""
+    kinds = {"timestamp_us": tf.int64, "user_id": tf.string, ITEM: tf.int64}
+    parsed = tf.io.parse_example(batch, {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()})
+    users = tf.strings.to_hash_bucket_fast(parsed["user_id"], _USER_BUCKETS)
+    return parsed["timestamp_us"], users, parsed[ITEM]
 
 
 def _ragged(spec: tf.io.VarLenFeature | tf.io.FixedLenFeature) -> tf.io.RaggedFeature | tf.io.FixedLenFeature:

@@ -10,6 +10,7 @@ from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
 from trainer.history import Hiding
 from trainer.history import hide
+from trainer.inputs import ITEM
 from trainer.inputs import USER_WEIGHT
 from trainer.losses import duration_weight
 from trainer.losses import sampled_softmax_loss
@@ -18,14 +19,12 @@ from trainer.repeats import RepeatBonus
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
-from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
 from trainer.towers import ItemTower
 from trainer.towers import QueryTower
 
-ITEM = f"{ITEM_VOCABULARY}_xf"
 RATE = "positive_rate_xf"
 
 
@@ -96,9 +95,10 @@ class ConversionModel(tfrs.models.Model):
         Negatives are the batch's own items and `uniform_negatives` even draws of the catalogue.
         """
         config, items = self._config, inputs[ITEM]
+        inputs = {**inputs, RATE: self.catalog.rates(items)}
         vectors = self.item_tower(inputs, training=training)
         negatives = self._negatives(inputs, vectors, training=training)
-        repeats = self.repeat_bonus(inputs)
+        repeats = self.repeat_bonus(inputs, is_engagement=inputs["task"] != "conversion")
         bonuses = bonus_of_own(repeats, items), bonuses_of(repeats, negatives.items)
         counts = negatives.counts[: tf.size(items)]  # the batch's own items come first
         own = _Positives(items, counts, vectors, row_weights(inputs, config), *bonuses)

@@ -7,6 +7,7 @@ vectors to discovery.
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from schemas.features import FeatureGroups
@@ -37,6 +38,9 @@ class Repeats(NamedTuple):
 class RepeatBonus(tf.keras.layers.Layer):
     """`b_0 + b_1 log S_j + b_2 log(1 + S) - b_3 log(M f_j)`, for item j of a history.
 
+    Users click an item again and buy it again for different reasons: engagements have `b_0` to `b_3` of their own, which only
+    training reads.
+
     `S_j` is the sum over the item's actions of weights that are learned by event type and age, `S` that of the whole history,
     `f_j` the item's popularity and M the entries of the item table; the whole times the temperature.
 
@@ -63,28 +67,49 @@ class RepeatBonus(tf.keras.layers.Layer):
         self._rate_floor = rate_floor
         self._temperature = config.temperature
         self._actions = ActionWeights(groups, tables, age_table="repeat_age", event_initializer="zeros", scale=_SCALE)
-        start = tf.keras.initializers.Constant([value / _SCALE for value in _START])
-        self._weights = self.add_weight("weights", [4], initializer=start)
+        start = tf.keras.initializers.Constant([[value / _SCALE for value in _START]] * 2)
+        self._weights = self.add_weight("weights", [2, 4], initializer=start)
 
-    def call(self, features: Features, shown: tf.Tensor | None = None) -> Repeats:
-        """Ragged [batch, n] lists -> items and bonuses; `shown`, [batch, n] bool, is what may be read, all by default."""
+    def call(
+        self, features: Features, shown: tf.Tensor | None = None, is_engagement: tf.Tensor | None = None
+    ) -> Repeats:
+        """Ragged [batch, n] lists -> items and bonuses.
+
+        Args:
+            features: transformed.
+            shown: [batch, n] bool, what may be read of the history, all by default.
+            is_engagement: [batch] bool, whether the row asks for an engagement; conversions by default.
+        """
+        items, terms = self.terms(features, shown)
+        task = tf.zeros([tf.shape(items)[0]], tf.int64) if is_engagement is None else tf.cast(is_engagement, tf.int64)
+        constants = _SCALE * tf.gather(self._weights, task)
+        return Repeats(items, self._temperature * tf.einsum("bnk,bk->bn", terms, constants))
+
+    def terms(self, features: Features, shown: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The items as in `Repeats`, and [batch, n, 4] what `b_0` to `b_3` multiply, 0 where there is no item."""
         items = dense_indices(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
         actions = self._actions(features, items != PADDING)
         same = items[:, :, tf.newaxis] == items[:, tf.newaxis, :]
         of_item = tf.einsum("bij,bj->bi", tf.cast(same, tf.float32), actions)
+        of_all = tf.reduce_sum(actions, axis=1, keepdims=True)
+        rates = tf.reshape(self._catalog.rates(tf.reshape(items, [-1])), tf.shape(items))
+        popularity = tf.math.log(tf.maximum(rates, self._rate_floor) * self._catalog.num_items)
+        own, everything = tf.math.log(tf.maximum(of_item, 1e-6)), tf.math.log1p(of_all) * tf.ones_like(of_item)
         place = tf.range(tf.shape(items)[1])
         is_again = tf.reduce_any(same & (place[tf.newaxis, :] < place[:, tf.newaxis]), axis=2)
         is_listed = (items != PADDING) & ~is_again
-        found = self._temperature * self._bonus(items, of_item, tf.reduce_sum(actions, axis=1, keepdims=True))
-        return Repeats(tf.where(is_listed, items, PADDING), tf.where(is_listed, found, 0.0))
+        terms = tf.stack([tf.ones_like(own), own, everything, -popularity], axis=2)
+        return tf.where(is_listed, items, PADDING), tf.where(is_listed[:, :, tf.newaxis], terms, 0.0)
 
-    def _bonus(self, items: tf.Tensor, of_item: tf.Tensor, of_all: tf.Tensor) -> tf.Tensor:
-        rates = tf.reshape(self._catalog.rates(tf.reshape(items, [-1])), tf.shape(items))
-        popularity = tf.math.log(tf.maximum(rates, self._rate_floor) * self._catalog.num_items)
-        constant, own, everything, popular = tf.unstack(_SCALE * self._weights)
-        logarithm = tf.math.log(tf.maximum(of_item, 1e-6))
-        return constant + own * logarithm + everything * tf.math.log1p(of_all) - popular * popularity
+    @property
+    def constants(self) -> np.ndarray:
+        """[4] float32 `b_0` to `b_3` of conversions."""
+        return _SCALE * self._weights.numpy()[0]
+
+    @constants.setter
+    def constants(self, values: np.ndarray) -> None:
+        self._weights.assign(np.stack([np.asarray(values, np.float32) / _SCALE, self._weights.numpy()[1]]))
 
 
 def bonuses_of(repeats: Repeats, items: tf.Tensor) -> tf.Tensor:

@@ -100,7 +100,14 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
         every_steps = max(1, steps_per_epoch // config.validations_per_epoch)
         checkpoint = str(folder / "checkpoints" / "best")
         callbacks.append(
-            Validation(model, held_out, every_steps=every_steps, patience=config.patience, checkpoint=checkpoint)
+            Validation(
+                model,
+                held_out,
+                temperature=config.temperature,
+                every_steps=every_steps,
+                patience=config.patience,
+                checkpoint=checkpoint,
+            )
         )
     else:
         log.info(
@@ -109,7 +116,8 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     batches = training_batches(
         files, spec, split, batch_size=batch_size, user_balance=config.user_balance, seed=config.seed
     )
-    model.fit(batches.repeat(), epochs=1, steps_per_epoch=total, verbose=0, callbacks=callbacks)
+    with model.catalog.popularity_from(split.item_counts):
+        model.fit(batches.repeat(), epochs=1, steps_per_epoch=total, verbose=0, callbacks=callbacks)
 
 
 class _Progress(tf.keras.callbacks.Callback):

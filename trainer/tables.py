@@ -1,7 +1,10 @@
 """Embedding tables, one per vocabulary, shared by both towers; and the catalogue as the towers see it."""
 
 from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -99,6 +102,18 @@ class CatalogTable(tf.Module):
         for name, variable in self._columns.items():
             columns[name][PADDING] = 0
             variable.assign(columns[name])
+
+    @contextmanager
+    def popularity_from(self, counts: np.ndarray) -> Iterator[None]:
+        """Within, an item's popularity is its share of `counts`, [n <= num_items] by index, and not the catalogue's."""
+        column = self._columns["positive_rate"]
+        whole = column.numpy()
+        padded = np.pad(counts, [0, self.num_items - len(counts)]).astype(np.float32)
+        column.assign(padded[:, np.newaxis] / max(1.0, padded.sum()))
+        try:
+            yield
+        finally:
+            column.assign(whole)
 
     def lookup(self, feature: Feature, items: tf.Tensor) -> tf.Tensor:
         """int64 [n] items -> [n, width] indices or numbers of the feature."""

@@ -106,6 +106,8 @@ class ItemTower(tf.keras.layers.Layer):
 class QueryTower(tf.keras.layers.Layer):
     """User, context and history features -> [batch, output_dim + 1]: a vector, and 1.
 
+    `scale` is 1 in training, and then what calibration finds (see `trainer.calibration`).
+
     Args:
         groups: features of the schema.
         tables: shared with the item tower.
@@ -121,13 +123,14 @@ class QueryTower(tf.keras.layers.Layer):
         self._tables = tables
         self._history = HistoryPooling(groups, tables, catalog.content if config.history_content else (), catalog)
         self._body = CrossAndDense(config, name="query_body")
+        self.scale = self.add_weight("scale", [], initializer="ones", trainable=False)
 
     def call(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """An empty history pools to zeros; `shown`, [batch, n] bool, is what may be read of it, all by default."""
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         history = self._history(features, shown)
         own = self._tables.identity(history[:, : self._tables.item_dim])
-        vectors = self._body(tf.concat([*parts, history], axis=1), own, training=training)
+        vectors = self.scale * self._body(tf.concat([*parts, history], axis=1), own, training=training)
         return tf.concat([vectors, tf.ones_like(vectors[:, :1])], axis=1)
 
 

@@ -1,6 +1,7 @@
 """Chooses the weights by what they retrieve: recall over the whole catalogue on the latest train rows, which no step sees.
 
-Items' popularity, a feature of the catalogue, counts these rows too: model and popularity alike know a little of them.
+Nor does the items' popularity, while towers are trained: where most items sell a few times, a popularity that counts the
+rows it is compared on cannot be beaten by what generalizes.
 
 A falling loss says little here: where logs are small, towers learn histories by heart while discovery gets worse.
 """
@@ -8,48 +9,83 @@ A falling loss says little here: where logs are small, towers learn histories by
 import logging
 from collections.abc import Iterable
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.model import ITEM
+from trainer.calibration import SCALES
+from trainer.calibration import Histories
+from trainer.calibration import fit_constants
+from trainer.inputs import ITEM
 from trainer.model import ConversionModel
 from trainer.preprocessing import PADDING
-from trainer.repeats import Repeats
-from trainer.repeats import bonuses_of
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import Features
 from trainer.tables import dense_indices
 
 log = logging.getLogger(__name__)
 
-K = 100
+CUTOFFS = (50, 100, 200)
+"""Recall is the mean of these: one cutoff tells less, and tells it by chance. Below 1,000 items they shrink with the catalogue."""
 MAX_ITEMS = 50_000
 """Most items that a target is ranked among; a seeded sample of a larger catalogue."""
 _BLOCK = 4096
 
 
+class _Rows(NamedTuple):
+    """A batch of b rows, with the n distinct items of each history.
+
+    Attributes:
+        products: [b, m] inner products with the candidates.
+        targets: [b] places of the targets among the candidates.
+        places: [b, n] of the history's items among the candidates.
+        terms: [b, n, 4] of their bonus.
+        is_there: [b, n] whether they are candidates.
+        is_known: [b, n] whether the user converted on them.
+    """
+
+    products: tf.Tensor
+    targets: tf.Tensor
+    places: tf.Tensor
+    terms: tf.Tensor
+    is_there: tf.Tensor
+    is_known: tf.Tensor
+
+
 class Validation(tf.keras.callbacks.Callback):
     """Measures every so many steps, stops when nothing improves, and restores the best weights at the end.
 
-    The measure is the product of two lifts, recall@100 over popularity's: of all conversions, and of those on items that the
+    Each measure calibrates the model (see `trainer.calibration`): of the scales of the inner product, each with its best
+    constants of the repeat bonus, the one that retrieves best stands for the step.
+
+    The measure is the product of two lifts, recall around 100 over popularity's: of all conversions, and of those on items that the
     history does not hold. So a model that learns repeats at the cost of discovery does not win. Each user counts once. The
     start, popularity with the repeat bonus, is a candidate too.
 
     Args:
         model: in training.
         batches: of transformed rows, conversions.
+        temperature: of the model.
         every_steps: steps between measures.
         patience: measures without a better one before training stops.
         checkpoint: where the best weights are kept.
     """
 
     def __init__(
-        self, model: ConversionModel, batches: Iterable[Features], *, every_steps: int, patience: int, checkpoint: str
+        self,
+        model: ConversionModel,
+        batches: Iterable[Features],
+        *,
+        temperature: float,
+        every_steps: int,
+        patience: int,
+        checkpoint: str,
     ) -> None:
         super().__init__()
         self._model = model
         self._batches = list(batches)
+        self._temperature = temperature
         self._every_steps = every_steps
         self._patience = patience
         self._checkpoint = checkpoint
@@ -60,6 +96,7 @@ class Validation(tf.keras.callbacks.Callback):
             return_counts=True,
         )
         self._weights = 1.0 / counts[inverse]
+        self._cutoffs = [cutoff * min(1.0, len(self._items) / 1_000) for cutoff in CUTOFFS]
         self._steps = self._since_best = 0
         self._best = -np.inf
 
@@ -78,69 +115,135 @@ class Validation(tf.keras.callbacks.Callback):
         self._model.load_weights(self._checkpoint).expect_partial()
 
     def _measure(self) -> None:
-        model_ranks, popularity_ranks = self._ranks()
-        lifts = []
-        found = {}
-        for kind in ("all", "new"):
-            recalls = [self._recall(ranks[kind]) for ranks in (model_ranks, popularity_ranks)]
-            found[kind] = recalls
-            if recalls[1] > 0:
-                lifts.append(recalls[0] / recalls[1])
-        score = float(np.prod(lifts)) if lifts else self._recall(model_ranks["all"])
+        vectors, popularity = self._catalog()
+        rows = [self._read(batch, vectors) for batch in self._batches]
+        base = self._recalls(rows, popularity, 0.0, np.zeros(4))
+        trials = []
+        for scale in SCALES:
+            constants = self._fit(rows, popularity, scale)
+            found = self._recalls(rows, popularity, scale, constants)
+            trials.append((_score(found, base), scale, constants, found))
+        score, scale, constants, found = max(trials, key=lambda trial: trial[0])
         is_better = score > self._best
         log.info(
-            "Validation at step %s: recall@%s all %.4f (popularity %.4f), new %.4f (%.4f)%s",
-            self._steps, K, *found["all"], *found["new"], ", the best so far" if is_better else "",
+            "Validation at step %s: recall all %.4f (popularity %.4f), new %.4f (%.4f), scale %s%s",
+            self._steps, found[0], base[0], found[1], base[1], scale, ", the best so far" if is_better else "",
         )  # fmt: skip
         self._since_best = 0 if is_better else self._since_best + 1
         if is_better:
             self._best = score
-            self._model.save_weights(self._checkpoint)
+            self._save(scale, constants)
         elif self._since_best >= self._patience:
             log.info("Training stops: the last %s validations were no better", self._patience)
             self._model.stop_training = True
 
+    def _save(self, scale: float, constants: np.ndarray) -> None:
+        """The calibrated weights; training goes on with its own."""
+        model, own = self._model, self._model.repeat_bonus.constants
+        model.query_tower.scale.assign(scale)
+        model.repeat_bonus.constants = constants
+        model.save_weights(self._checkpoint)
+        model.query_tower.scale.assign(1.0)
+        model.repeat_bonus.constants = own
+
+    def _catalog(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of the candidates: vectors [m, dim], and popularity [m] as a logit."""
+        blocks = [self._embed(self._items[start : start + _BLOCK]) for start in range(0, len(self._items), _BLOCK)]
+        joined = tf.concat(blocks, axis=0)
+        return joined[:, :-1] / self._temperature, joined[:, -1] / self._temperature
+
+    def _fit(self, rows: list[_Rows], popularity: tf.Tensor, scale: float) -> np.ndarray:
+        parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
+        width = max(batch.places.shape[1] for batch in rows)
+
+        def joined(arrays: Iterable[tf.Tensor], fill: Any) -> np.ndarray:
+            padded = (np.pad(a, [(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2), constant_values=fill)
+                      for a in (tensor.numpy() for tensor in arrays))  # fmt: skip
+            return np.concatenate(list(padded))
+
+        histories = Histories(
+            normalizers=np.concatenate([part[0].numpy() for part in parts]),
+            logits=joined((part[1] for part in parts), -np.inf),
+            terms=joined((batch.terms for batch in rows), 0.0),
+            is_target=joined(
+                (batch.is_there & (batch.places == batch.targets[:, tf.newaxis]) for batch in rows), False
+            ),
+            weights=self._weights,
+        )
+        return fit_constants(histories, self._model.repeat_bonus.constants)[0]
+
+    def _recalls(
+        self, rows: list[_Rows], popularity: tf.Tensor, scale: float, constants: np.ndarray
+    ) -> tuple[float, float]:
+        """Of all, and of the new."""
+        parts = (tf.constant(scale, tf.float32), tf.constant(constants, tf.float32))
+        ranks = [self._ranks(batch, popularity, *parts) for batch in rows]
+        of_all, of_new = (np.concatenate([found[place].numpy() for found in ranks]) for place in (0, 1))
+        return self._recall(of_all), self._recall(of_new)
+
     def _recall(self, ranks: np.ndarray) -> float:
-        """Weighted share of ranks below K; rows without a rank do not count."""
+        """Weighted share of ranks below the cutoffs; rows without a rank do not count."""
         counts = np.isfinite(ranks)
         if not counts.any():
             return 0.0
-        return float(np.average(ranks[counts] < K, weights=self._weights[counts]))
-
-    def _ranks(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """By `all` and `new`, [rows] ranks of the model and of popularity; NaN in `new` where the history holds the target."""
-        vectors = tf.concat(
-            [self._embed(self._items[start : start + _BLOCK]) for start in range(0, len(self._items), _BLOCK)], axis=0
-        )
-        rates = self._model.catalog.rates(self._items)
-        parts = [self._ranks_of(batch, vectors, rates) for batch in self._batches]
-        model_all, model_new, rate_all, rate_new = (
-            tf.concat(found, axis=0).numpy() for found in zip(*parts, strict=True)
-        )
-        return {"all": model_all, "new": model_new}, {"all": rate_all, "new": rate_new}
+        found = np.mean([ranks[counts] < cutoff for cutoff in self._cutoffs], axis=0)
+        return float(np.average(found, weights=self._weights[counts]))
 
     @tf.function(reduce_retracing=True)
     def _embed(self, items: tf.Tensor) -> tf.Tensor:
         return self._model.item_tower(self._model.catalog.rows(items))
 
     @tf.function(reduce_retracing=True)
-    def _ranks_of(self, batch: Features, vectors: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        model, items = self._model, self._items
-        known = _known(batch, model.conversion_events)
-        scores = tf.matmul(model.query_tower(batch), vectors, transpose_b=True)
-        scores += bonuses_of(model.repeat_bonus(batch), items)
-        is_known = bonuses_of(Repeats(known, tf.ones_like(known, tf.float32)), items) > 0
-        place = tf.searchsorted(items, batch[ITEM])
-        popularity = tf.broadcast_to(rates, tf.shape(scores))
-        return (*_both_ranks(scores, place, is_known), *_both_ranks(popularity, place, is_known))
+    def _read(self, batch: Features, vectors: tf.Tensor) -> _Rows:
+        items, terms = self._model.repeat_bonus.terms(batch)
+        places = tf.minimum(tf.searchsorted(self._items, tf.reshape(items, [-1])), tf.size(self._items) - 1)
+        places = tf.reshape(places, tf.shape(items))
+        known = _known(batch, self._model.conversion_events)
+        return _Rows(
+            tf.matmul(self._model.query_tower(batch)[:, :-1], vectors, transpose_b=True),
+            tf.searchsorted(self._items, batch[ITEM]),
+            places,
+            terms,
+            (items != PADDING) & (tf.gather(self._items, places) == items),
+            tf.reduce_any(items[:, :, tf.newaxis] == known[:, tf.newaxis, :], axis=2),
+        )
+
+    @tf.function(reduce_retracing=True)
+    def _normalize(self, rows: _Rows, popularity: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """[b] log of the sum of exp(logit), and [b, n] logits of the history, -inf where there is none."""
+        logits = scale * rows.products + popularity
+        own = tf.where(rows.is_there, tf.gather(logits, rows.places, batch_dims=1), -np.inf)
+        return tf.reduce_logsumexp(logits, axis=1), own
+
+    @tf.function(reduce_retracing=True)
+    def _ranks(
+        self, rows: _Rows, popularity: tf.Tensor, scale: tf.Tensor, constants: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """[b] among all, and [b] without what was converted on, NaN for a target that was; a tie counts half."""
+        logits = scale * rows.products + popularity
+        bonuses = tf.where(rows.is_there, tf.einsum("bnk,k->bn", rows.terms, constants), 0.0)
+        is_target = rows.is_there & (rows.places == rows.targets[:, tf.newaxis])
+        target = tf.gather(logits, rows.targets, batch_dims=1) + tf.reduce_sum(
+            tf.where(is_target, bonuses, 0.0), axis=1
+        )
+        plain = tf.gather(logits, rows.places, batch_dims=1)
+        history = tf.cast(rows.is_there, tf.float32)
+        raised, lowered = history * _before(plain + bonuses, target), history * _before(plain, target)
+        of_all = tf.reduce_sum(_before(logits, target), axis=1) + tf.reduce_sum(raised - lowered, axis=1)
+        of_new = of_all - tf.reduce_sum(tf.where(rows.is_known, raised, 0.0), axis=1)
+        is_repeat = tf.reduce_any(is_target & rows.is_known, axis=1)
+        return of_all - 0.5, tf.where(is_repeat, float("nan"), of_new - 0.5)
 
 
-def _both_ranks(scores: tf.Tensor, place: tf.Tensor, is_known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    own = tf.gather(scores, place, batch_dims=1)[:, tf.newaxis]
-    before = tf.cast(scores > own, tf.float32) + tf.cast(scores == own, tf.float32) / 2
-    unknown = tf.reduce_sum(tf.where(is_known, 0.0, before), axis=1) - 0.5
-    is_repeat = tf.gather(is_known, place, batch_dims=1)
-    return tf.reduce_sum(before, axis=1) - 0.5, tf.where(is_repeat, float("nan"), unknown)
+def _before(scores: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    target = target[:, tf.newaxis]
+    return tf.cast(scores > target, tf.float32) + tf.cast(scores == target, tf.float32) / 2
+
+
+def _score(found: tuple[float, float], base: tuple[float, float]) -> float:
+    """Product of the lifts; a popularity that finds nothing has none."""
+    lifts = [own / other for own, other in zip(found, base, strict=True) if other > 0]
+    return float(np.prod(lifts)) if lifts else found[0]
 
 
 def _known(batch: Features, conversion_events: tf.Tensor) -> tf.Tensor:

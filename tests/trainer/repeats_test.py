@@ -11,6 +11,7 @@ from trainer.repeats import bonuses_of
 
 RATE_FLOOR = 0.005
 B = (2.0, 0.7, -0.4, 0.3)
+OF_ENGAGEMENTS = (-1.0, 0.2, 0.1, 0.0)
 ROWS = (
     [(3, 1, 0.0), (4, 2, 3.0), (3, 2, 40.0), (3, 1, 5000.0)],  # an item three times, of other events and ages
     [(0, 1, 1.0), (5, 3, 2.0), (0, 2, 9.0)],  # unknown items beside one without positives
@@ -28,35 +29,32 @@ def layer(parts, histories):
     random = np.random.default_rng(4)
     for variable in own_variables(found).values():
         variable.assign(0.05 * random.normal(size=variable.shape))
-    own_variables(found)["constants"].assign(np.array(B) / 10)
+    own_variables(found)["constants"].assign(np.array([B, OF_ENGAGEMENTS]) / 10)
     return found
 
 
 def own_variables(layer):
-    names = {
-        (4,): "constants",
-        (32, 1): "ages",
-        (4, 1): "events",
-    }  # by shape: four constants, 32 ages, 4 numbers an event
+    names = {(2, 4): "constants", (64, 1): "ages", (4, 1): "events"}  # by shape; 4 numbers an event
     return {names[tuple(v.shape)]: v for v in layer.trainable_variables if tuple(v.shape) in names}
 
 
-def plain_bonuses(layer, parts, row):
+def plain_bonuses(layer, parts, row, constants=B):
     """Of one history: item -> bonus, by the formula."""
     events, ages = (own_variables(layer)[name].numpy()[:, 0] for name in ("events", "ages"))
     weight_of = {}
     for item, event, age_days in row:
         if item != 0:
-            score = parts.table("history_event")[event] @ events + ages[min(31, int(4 * math.log1p(age_days)))]
+            age = min(63, int(2 * math.log2(1 + 86_400 * age_days)))
+            score = parts.table("history_event")[event] @ events + ages[age]
             weight_of.setdefault(item, []).append(math.exp(10 * score))
     whole = sum(map(sum, weight_of.values()))
     return {
         item: parts.config.temperature
         * (
-            B[0]
-            + B[1] * math.log(sum(weights))
-            + B[2] * math.log(1 + whole)
-            - B[3] * math.log(len(parts.rates) * max(parts.rates[item], RATE_FLOOR))
+            constants[0]
+            + constants[1] * math.log(sum(weights))
+            + constants[2] * math.log(1 + whole)
+            - constants[3] * math.log(len(parts.rates) * max(parts.rates[item], RATE_FLOOR))
         )
         for item, weights in weight_of.items()
     }
@@ -86,6 +84,23 @@ def test_what_is_not_shown_is_not_there(layer, parts, histories):
     for number, row in enumerate(ROWS):
         left = [action for action, is_shown in zip(row, shown[number], strict=False) if is_shown]
         assert by_item(found, number) == pytest.approx(plain_bonuses(layer, parts, left), rel=1e-4)
+
+
+def test_engagements_have_constants_of_their_own(layer, parts, histories):
+    is_engagement = [False, True, False, True, True]
+    found = layer(histories(*ROWS), is_engagement=tf.constant(is_engagement))
+    for number, row in enumerate(ROWS):
+        constants = OF_ENGAGEMENTS if is_engagement[number] else B
+        assert by_item(found, number) == pytest.approx(plain_bonuses(layer, parts, row, constants), rel=1e-4)
+
+
+def test_constants_are_those_of_conversions(layer):
+    np.testing.assert_allclose(layer.constants, B, rtol=1e-6)
+    layer.constants = np.arange(4.0)
+    np.testing.assert_allclose(
+        10 * own_variables(layer)["constants"].numpy(), [np.arange(4), OF_ENGAGEMENTS], rtol=1e-5
+    )
+    layer.constants = B
 
 
 def test_a_batch_without_any_history_has_no_bonus(layer, histories):

@@ -57,17 +57,35 @@ def test_nothing_is_held_out_without_a_share(files, spec, share):
     assert validation_batches(files, spec, split, max_rows=10_000) == []
 
 
-def test_ranks_equal_those_of_the_exported_towers(market, trained, towers, files, spec, tmp_path):
-    """Against scores from raw features, item by item, in numpy."""
+@pytest.fixture
+def validation(trained, files, spec, tmp_path):
     batches = validation_batches(files, spec, split_by_time(files, share=0.5), max_rows=MIN_VALIDATION_ROWS)
-    validation = Validation(trained.model, batches, every_steps=1, patience=1, checkpoint=str(tmp_path / "best"))
-    found, popularity = validation._ranks()
+    options = {"temperature": 1.0, "every_steps": 1, "patience": 1}
+    return Validation(trained.model, batches, checkpoint=str(tmp_path / "best"), **options)
+
+
+def ranks_of(validation, scale, constants):
+    """[rows] ranks, among all and among the new."""
+    vectors, popularity = validation._catalog()
+    rows = [validation._read(batch, vectors) for batch in validation._batches]
+    parts = (tf.constant(scale, tf.float32), tf.constant(constants, tf.float32))
+    ranks = [validation._ranks(batch, popularity, *parts) for batch in rows]
+    return tuple(np.concatenate([found[place].numpy() for found in ranks]) for place in (0, 1))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
+    """Against scores item by item, in numpy."""
+    own = trained.model.repeat_bonus.constants
+    of_all, of_new = ranks_of(validation, scale, own)
+    rate_all, rate_new = ranks_of(validation, 0.0, np.zeros(4))
     model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
     items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
     vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
     row = 0
-    for batch in batches:
+    for batch in validation._batches:
         queries, repeats = model.query_tower(batch).numpy(), model.repeat_bonus(batch)
+        queries[:, :-1] *= scale
         for number, query in enumerate(queries):
             scores = vectors @ query
             for item, bonus in zip(repeats.items[number].numpy(), repeats.bonuses[number].numpy(), strict=True):
@@ -78,13 +96,45 @@ def test_ranks_equal_those_of_the_exported_towers(market, trained, towers, files
                 batch["history_item_id_xf"][number].numpy(), batch["history_event_xf"][number].numpy(), strict=True
             )
             known = [item - 1 for item, event in history if item and events[event - 1] == b"purchase"]
-            assert found["all"][row] == pytest.approx(rank(scores, target, []), abs=0.5)  # ties of float32
-            assert popularity["all"][row] == pytest.approx(rank(rates, target, []))
+            assert of_all[row] == pytest.approx(rank(scores, target, []), abs=0.5)  # ties of float32
+            assert rate_all[row] == pytest.approx(rank(rates, target, []))
             if target in known:
-                assert np.isnan(found["new"][row])
+                assert np.isnan(of_new[row])
+                assert np.isnan(rate_new[row])
             else:
-                assert popularity["new"][row] == pytest.approx(rank(rates, target, known))
+                assert of_new[row] == pytest.approx(rank(scores, target, known), abs=0.5)
+                assert rate_new[row] == pytest.approx(rank(rates, target, known))
             row += 1
+    assert np.isnan(of_new).any()
+    assert np.isfinite(of_new).any()
+
+
+def test_what_is_kept_is_calibrated_and_training_goes_on_as_it_was(trained, validation):
+    model, constants = trained.model, np.array([4.0, 0.1, 0.2, 0.3], np.float32)
+    own = model.repeat_bonus.constants
+    validation._save(0.3, constants)
+    assert model.query_tower.scale.numpy() == 1.0
+    np.testing.assert_allclose(model.repeat_bonus.constants, own, rtol=1e-6)
+    validation.on_train_end()
+    assert model.query_tower.scale.numpy() == pytest.approx(0.3)
+    np.testing.assert_allclose(model.repeat_bonus.constants, constants, rtol=1e-6)
+    model.query_tower.scale.assign(1.0)
+    model.repeat_bonus.constants = own
+
+
+def test_popularity_in_training_does_not_count_what_is_held_out(market, trained, files):
+    catalog, split = trained.model.catalog, split_by_time(files, share=0.5)
+    items = tf.range(catalog.num_items, dtype=tf.int64)
+    whole = catalog.rates(items).numpy()
+    with catalog.popularity_from(split.item_counts):
+        found = catalog.rates(items).numpy()
+    np.testing.assert_array_equal(catalog.rates(items), whole)
+    vocabulary = [name.decode() for name in market.tf_transform.vocabulary_by_name("item_id")]
+    expected = np.zeros(catalog.num_items)
+    for row in market.train:
+        expected[vocabulary.index(row["item_id"]) + 1] += row["timestamp_us"] < split.boundary_us
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
+    assert np.abs(found - whole).max() > 1e-3
 
 
 def rank(scores, target, known):
@@ -96,18 +146,17 @@ def rank(scores, target, known):
 def test_a_run_that_does_not_improve_stops_and_goes_back_to_its_best(
     market, small_config, files, spec, tmp_path, caplog
 ):
-    # At 100, every one of 24 items is found from the start: no step can be better than it.
-    options = {"epochs": 200, "validation_share": 0.5, "patience": 2, "validations_per_epoch": 1}
-    config = small_config(learning_rate=0.1, **options)
+    # Steps as long as these ruin the towers.
+    options = {"epochs": 200, "validation_share": 0.5, "patience": 2, "validations_per_epoch": 1, "item_dropout": 0.0}
+    config = small_config(learning_rate=3.0, table_learning_rate=10.0, clip_norm=1e9, **options)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     batch = market.batch(8)
-    start = [tower(batch).numpy() for tower in (model.query_tower, model.item_tower)]
+    start = model.item_tower(batch).numpy()
     with caplog.at_level(logging.INFO):
         fit(model, files, spec, config, folder=tmp_path)
     assert caplog.text.count("the best so far") == 1
     assert "Training stops: the last 2 validations were no better" in caplog.text
-    for before, tower in zip(start, (model.query_tower, model.item_tower), strict=True):
-        np.testing.assert_allclose(tower(batch).numpy(), before, rtol=1e-5)
+    np.testing.assert_allclose(model.item_tower(batch).numpy(), start, rtol=1e-5)
     Towers(model, market.tf_transform, market.groups).signatures()  # exports after the weights came back
 
 
