@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 _LIFT = 1.5
-"""Recall@100 over popularity's."""
+"""Recall@100 over popularity's that is called far more."""
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,14 @@ def lift(metrics, kind):
     return values["model"]["recall@100"] / values["popularity"]["recall@100"]
 
 
-def test_all_conversions_are_found_more_often_than_by_popularity(metrics):
+def test_all_conversions_are_found_far_more_often_than_by_popularity(metrics):
     assert lift(metrics, "all") > _LIFT
 
 
-@pytest.mark.xfail(strict=True, reason="New items are found about as often as by popularity: see the README's results.")
 def test_new_conversions_are_found_more_often_than_by_popularity(metrics):
+    assert lift(metrics, "new") > 1.1
+
+
+@pytest.mark.xfail(strict=True, reason="New items are found about 1.2 times as often: see the README's results.")
+def test_new_conversions_are_found_far_more_often_than_by_popularity(metrics):
     assert lift(metrics, "new") > _LIFT

@@ -119,11 +119,31 @@ def test_the_query_command_shows_a_history_beside_titles(address: str, runner: A
     assert user.group(1) in answer.stdout
 
 
-def test_a_refused_model_is_not_pushed_and_the_reason_names_the_gate(runner: Any, metrics: dict) -> None:
-    refused = runner.run("--set=evaluation.min_lift=1000")
+@pytest.fixture(scope="module")
+def hardly_trained(runner: Any, metrics: dict) -> tuple[subprocess.CompletedProcess, dict]:
+    """A run of two steps on the same examples, whose model no gate lets through; and its metrics."""
+    refused = runner.run("--set=evaluation.min_lift=1000", "--set=trainer.max_steps=2")
+    return refused, json.loads((runner.root / "metrics.json").read_text())
+
+
+def test_a_refused_model_is_not_pushed_and_the_reason_names_the_gate(
+    runner: Any, metrics: dict, hardly_trained: tuple[subprocess.CompletedProcess, dict]
+) -> None:
+    refused, its_metrics = hardly_trained
     assert refused.returncode == 1
     assert "evaluation.min_lift" in refused.stderr.splitlines()[-2]
+    assert its_metrics["pushed_version"] is None
     assert runner.versions == [metrics["pushed_version"]]
+
+
+@pytest.mark.parametrize("kind", ["all", "new"])
+def test_the_share_of_the_best_possible_rises_with_training(
+    metrics: dict, hardly_trained: tuple[subprocess.CompletedProcess, dict], kind: str
+) -> None:
+    little, much = (
+        found["eval"][kind]["share_of_best_possible"]["recall@100"] for found in (hardly_trained[1], metrics)
+    )
+    assert much > little + 0.05
 
 
 def test_a_broken_table_ends_with_its_name_and_a_remedy(tmp_path: Path, runner_type: type) -> None:
