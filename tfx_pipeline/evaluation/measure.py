@@ -18,6 +18,10 @@ from tfx_pipeline.index.catalog import Catalog
 from tfx_pipeline.sources.oracle import Oracle
 
 KS = (10, 100, 1000)
+_GATED = (
+    "recall@100",
+    "recall@10",
+)  # the second where popularity finds everything at 100, as in a catalogue of 100 items
 _INDEX_SAMPLE = 512
 
 Metrics = dict[str, Any]
@@ -90,11 +94,12 @@ def refusals(metrics: Metrics, config: EvaluationConfig) -> list[str]:
     for kind, values in metrics["eval"].items():
         if values["num_rows"] < (config.min_new_rows if kind == "new" else 1):
             continue
-        model, popularity = (values[name]["recall@100"] for name in ("model", "popularity"))
+        recall = next((name for name in _GATED if values["popularity"][name] < 1), _GATED[-1])
+        model, popularity = (values[name][recall] for name in ("model", "popularity"))
         name, lift = ("min_lift_new", config.min_lift_new) if kind == "new" else ("min_lift", config.min_lift)
-        if not model > lift * popularity:
+        if not (model > lift * popularity or model == 1):
             reasons.append(
-                f"eval.{kind}: recall@100 is {model:.4f}, it must be above {lift} x popularity's "
+                f"eval.{kind}: {recall} is {model:.4f}, it must be above {lift} x popularity's "
                 f"{popularity:.4f} (evaluation.{name}). "
                 "Look at the training loss and at the answers of `serving.query`"
             )

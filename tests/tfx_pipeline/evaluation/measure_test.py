@@ -180,6 +180,25 @@ def test_refusals(given, starts):
         assert reason.startswith(start)
 
 
+@pytest.mark.parametrize(
+    ("model", "popularity", "starts"),
+    [
+        (0.5, 0.4, []),
+        (0.4, 0.5, ["eval.all: recall@10 is 0.4000, it must be above 1.0 x popularity's 0.5000"]),
+        (1.0, 1.0, []),  # ten items: everyone finds all
+        (0.9, 1.0, ["eval.all: recall@10 is 0.9000"]),
+    ],
+)
+def test_where_popularity_finds_all_at_100_the_gate_is_at_10(model, popularity, starts):
+    given = metrics(model=1.0, popularity=1.0, new_model=1.0, num_new=99)
+    given["eval"]["all"]["model"]["recall@10"] = model
+    given["eval"]["all"]["popularity"]["recall@10"] = popularity
+    reasons = refusals(given, EvaluationConfig())
+    assert len(reasons) == len(starts)
+    for reason, start in zip(reasons, starts, strict=True):
+        assert reason.startswith(start)
+
+
 def test_a_higher_lift_refuses_more():
     assert refusals(metrics(), EvaluationConfig(min_lift=2.4, min_lift_new=2.4)) == []
     assert (
