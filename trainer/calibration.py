@@ -1,7 +1,7 @@
 """Calibration: what training overstates, put right on rows that no step has seen.
 
 Where logs are small, towers learn train rows by heart: on these the inner product is worth its logit, on others a fraction of
-it, and too little is left for the repeat bonus to learn. One scale of the inner product and the bonus's four constants, fitted
+it, and too little is left for the repeat bonus to learn. One scale of the inner product and the bonus's constants, fitted
 on held-out rows, are what temperature scaling (Guo et al., ICML 2017) is to a classifier; here they also change the ranking,
 for popularity and bonus are added to the product.
 """
@@ -23,7 +23,7 @@ class Histories(NamedTuple):
     Attributes:
         normalizers: [rows] log of the sum of exp(logit) over the catalogue, without bonuses.
         logits: [rows, n] of the history's distinct items, without bonuses; -inf where there is none.
-        terms: [rows, n, 4] what the bonus's constants multiply.
+        terms: [rows, n, constants] what the bonus's constants multiply.
         is_target: [rows, n] whether the item is the row's.
         weights: [rows] >= 0.
     """
@@ -36,7 +36,7 @@ class Histories(NamedTuple):
 
 
 def fit_constants(rows: Histories, start: np.ndarray) -> tuple[np.ndarray, float]:
-    """The constants [4] of greatest likelihood, and what they add to the mean log likelihood.
+    """The constants of greatest likelihood, and what they add to the mean log likelihood.
 
     The log likelihood is concave in them: Newton's method, halving a step that does not gain, with a slight pull to `start`
     for what the rows do not tell.
@@ -60,7 +60,7 @@ def fit_constants(rows: Histories, start: np.ndarray) -> tuple[np.ndarray, float
 def _likelihood(
     rows: Histories, weights: np.ndarray, constants: np.ndarray, start: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Value, gradient [4] and minus the Hessian [4, 4], with the pull to `start`."""
+    """Value, gradient and minus the Hessian, with the pull to `start`."""
     bonuses = np.clip(rows.terms @ constants, -_MAX_BONUS, _MAX_BONUS)
     shares = np.exp(rows.logits - rows.normalizers[:, np.newaxis])  # of the softmax without bonuses
     raised = shares * np.exp(bonuses)

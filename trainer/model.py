@@ -82,7 +82,9 @@ class ConversionModel(tfrs.models.Model):
         self._event_weights = tf.constant([0.0, *by_task], tf.float32)
         self.query_tower = QueryTower(groups, self._tables, catalog, config)
         self.item_tower = ItemTower(groups, self._tables, config, rate_floor=rate_floor)
-        self.repeat_bonus = RepeatBonus(groups, self._tables, catalog, config, rate_floor=rate_floor)
+        self.repeat_bonus = RepeatBonus(
+            groups, self._tables, catalog, config, rate_floor=rate_floor, num_events=len(events) + 1
+        )
         # Adam keeps dense moments of a table; Adagrad touches only the rows of the batch.
         # Gradients of a mean over the batch are about 1e-4 an entry; Keras starts with 0.1, which would freeze the tables.
         self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(

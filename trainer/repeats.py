@@ -14,12 +14,13 @@ from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
 from trainer.history import ActionWeights
 from trainer.preprocessing import PADDING
+from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
 from trainer.tables import dense_indices
 
-_START = (3.0, 0.8, 0.0, 0.25)  # b_0 to b_3, near what Online Retail and The Complete Journey learn
+_START = (3.0, 0.8, 0.0, 0.25)  # each b_0, b_1, b_2, b_3, near what Online Retail and The Complete Journey learn
 _SCALE = 10.0  # of the weights below, so that Adam moves them ten times faster than those of a dense layer
 
 
@@ -36,10 +37,11 @@ class Repeats(NamedTuple):
 
 
 class RepeatBonus(tf.keras.layers.Layer):
-    """`b_0 + b_1 log S_j + b_2 log(1 + S) - b_3 log(M f_j)`, for item j of a history.
+    """`b_0[e_j] + b_1 log S_j + b_2 log(1 + S) - b_3 log(M f_j)`, for item j of a history.
 
-    Users click an item again and buy it again for different reasons: engagements have `b_0` to `b_3` of their own, which only
-    training reads.
+    Users click an item again and buy it again for different reasons: engagements have constants of their own, which only
+    training reads. `e_j` is the type of the user's latest action on the item: what is in the cart is bought next, what was
+    bought may be done with.
 
     `S_j` is the sum over the item's actions of weights that are learned by event type and age, `S` that of the whole history,
     `f_j` the item's popularity and M the entries of the item table; the whole times the temperature.
@@ -50,6 +52,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         catalog: popularity of the items.
         config: `temperature`.
         rate_floor: popularity of an item without train positives.
+        num_events: entries of the events' vocabulary, padding included.
     """
 
     def __init__(
@@ -60,15 +63,21 @@ class RepeatBonus(tf.keras.layers.Layer):
         config: TrainerConfig,
         *,
         rate_floor: float,
+        num_events: int,
     ) -> None:
         super().__init__(name="repeat_bonus")
+        self._event = groups[EVENT_VOCABULARY]
+        self._num_events = num_events
         self._item = groups["history_item_id"]
         self._catalog = catalog
         self._rate_floor = rate_floor
         self._temperature = config.temperature
         self._actions = ActionWeights(groups, tables, age_table="repeat_age", event_initializer="zeros", scale=_SCALE)
-        start = tf.keras.initializers.Constant([[value / _SCALE for value in _START]] * 2)
-        self._weights = self.add_weight("weights", [2, 4], initializer=start)
+        first, *others = (value / _SCALE for value in _START)
+        start = [[first] * num_events + others] * 2  # of conversions, of engagements
+        self._weights = self.add_weight(
+            "weights", [2, num_events + len(others)], initializer=tf.keras.initializers.Constant(start)
+        )
 
     def call(
         self, features: Features, shown: tf.Tensor | None = None, is_engagement: tf.Tensor | None = None
@@ -86,7 +95,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         return Repeats(items, self._temperature * tf.einsum("bnk,bk->bn", terms, constants))
 
     def terms(self, features: Features, shown: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """The items as in `Repeats`, and [batch, n, 4] what `b_0` to `b_3` multiply, 0 where there is no item."""
+        """The items as in `Repeats`, and [batch, n, events + 3] what the constants multiply, 0 where there is no item."""
         items = dense_indices(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
         actions = self._actions(features, items != PADDING)
@@ -99,12 +108,13 @@ class RepeatBonus(tf.keras.layers.Layer):
         place = tf.range(tf.shape(items)[1])
         is_again = tf.reduce_any(same & (place[tf.newaxis, :] < place[:, tf.newaxis]), axis=2)
         is_listed = (items != PADDING) & ~is_again
-        terms = tf.stack([tf.ones_like(own), own, everything, -popularity], axis=2)
+        latest = tf.one_hot(dense_indices(features[self._event.transformed_name]), self._num_events)
+        terms = tf.concat([latest, tf.stack([own, everything, -popularity], axis=2)], axis=2)
         return tf.where(is_listed, items, PADDING), tf.where(is_listed[:, :, tf.newaxis], terms, 0.0)
 
     @property
     def constants(self) -> np.ndarray:
-        """[4] float32 `b_0` to `b_3` of conversions."""
+        """[events + 3] float32 of conversions: each `b_0`, `b_1`, `b_2` and `b_3`."""
         return _SCALE * self._weights.numpy()[0]
 
     @constants.setter

@@ -40,7 +40,7 @@ class _Rows(NamedTuple):
         products: [b, m] inner products with the candidates.
         targets: [b] places of the targets among the candidates.
         places: [b, n] of the history's items among the candidates.
-        terms: [b, n, 4] of their bonus.
+        terms: [b, n, constants] of their bonus.
         is_there: [b, n] whether they are candidates.
         is_known: [b, n] whether the user converted on them.
     """
@@ -117,7 +117,7 @@ class Validation(tf.keras.callbacks.Callback):
     def _measure(self) -> None:
         vectors, popularity = self._catalog()
         rows = [self._read(batch, vectors) for batch in self._batches]
-        base = self._recalls(rows, popularity, 0.0, np.zeros(4))
+        base = self._recalls(rows, popularity, 0.0, np.zeros_like(self._model.repeat_bonus.constants))
         trials = []
         for scale in SCALES:
             constants = self._fit(rows, popularity, scale)

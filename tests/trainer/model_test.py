@@ -48,7 +48,7 @@ def plain_model(market, small_config):
     config = small_config(**options)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     model.repeat_bonus(market.batch(1))
-    model.repeat_bonus.constants = [1.0, 0.5, -0.1, 0.2]  # others than those of engagements
+    model.repeat_bonus.constants = [1.0, 1.5, 2.0, 0.5, -0.1, 0.2]  # others than those of engagements
     return model
 
 
@@ -152,7 +152,7 @@ def test_hidden_actions_teach_the_towers_and_not_the_bonus(market, plain_model, 
 
 def _own_variable(layer):
     """The constants of the bonus, the head of a tower."""
-    own = [v for v in layer.trainable_variables if v.shape == (2, 4)] if layer.name == "repeat_bonus" else []
+    own = [v for v in layer.trainable_variables if v.shape == (2, 6)] if layer.name == "repeat_bonus" else []
     return own[0] if own else layer.trainable_variables[-1]
 
 

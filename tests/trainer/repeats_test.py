@@ -10,8 +10,8 @@ from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
 
 RATE_FLOOR = 0.005
-B = (2.0, 0.7, -0.4, 0.3)
-OF_ENGAGEMENTS = (-1.0, 0.2, 0.1, 0.0)
+B = (2.5, 2.0, 1.0, 3.0, 0.7, -0.4, 0.3)  # by event, then b_1 to b_3
+OF_ENGAGEMENTS = (-1.0, 0.5, 0.0, 0.3, 0.2, 0.1, 0.0)
 ROWS = (
     [(3, 1, 0.0), (4, 2, 3.0), (3, 2, 40.0), (3, 1, 5000.0)],  # an item three times, of other events and ages
     [(0, 1, 1.0), (5, 3, 2.0), (0, 2, 9.0)],  # unknown items beside one without positives
@@ -24,7 +24,7 @@ ROWS = (
 @pytest.fixture(scope="module")
 def layer(parts, histories):
     """A bonus with random weights of events and ages."""
-    found = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR)
+    found = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR, num_events=4)
     found(histories(*ROWS))
     random = np.random.default_rng(4)
     for variable in own_variables(found).values():
@@ -34,27 +34,28 @@ def layer(parts, histories):
 
 
 def own_variables(layer):
-    names = {(2, 4): "constants", (64, 1): "ages", (4, 1): "events"}  # by shape; 4 numbers an event
+    names = {(2, 7): "constants", (64, 1): "ages", (4, 1): "events"}  # by shape; 4 numbers an event
     return {names[tuple(v.shape)]: v for v in layer.trainable_variables if tuple(v.shape) in names}
 
 
 def plain_bonuses(layer, parts, row, constants=B):
     """Of one history: item -> bonus, by the formula."""
     events, ages = (own_variables(layer)[name].numpy()[:, 0] for name in ("events", "ages"))
-    weight_of = {}
+    weight_of, latest = {}, {}
     for item, event, age_days in row:
         if item != 0:
             age = min(63, int(2 * math.log2(1 + 86_400 * age_days)))
             score = parts.table("history_event")[event] @ events + ages[age]
             weight_of.setdefault(item, []).append(math.exp(10 * score))
+            latest.setdefault(item, event)
     whole = sum(map(sum, weight_of.values()))
     return {
         item: parts.config.temperature
         * (
-            constants[0]
-            + constants[1] * math.log(sum(weights))
-            + constants[2] * math.log(1 + whole)
-            - constants[3] * math.log(len(parts.rates) * max(parts.rates[item], RATE_FLOOR))
+            constants[latest[item]]
+            + constants[4] * math.log(sum(weights))
+            + constants[5] * math.log(1 + whole)
+            - constants[6] * math.log(len(parts.rates) * max(parts.rates[item], RATE_FLOOR))
         )
         for item, weights in weight_of.items()
     }
@@ -96,9 +97,9 @@ def test_engagements_have_constants_of_their_own(layer, parts, histories):
 
 def test_constants_are_those_of_conversions(layer):
     np.testing.assert_allclose(layer.constants, B, rtol=1e-6)
-    layer.constants = np.arange(4.0)
+    layer.constants = np.arange(7.0)
     np.testing.assert_allclose(
-        10 * own_variables(layer)["constants"].numpy(), [np.arange(4), OF_ENGAGEMENTS], rtol=1e-5
+        10 * own_variables(layer)["constants"].numpy(), [np.arange(7), OF_ENGAGEMENTS], rtol=1e-5
     )
     layer.constants = B
 
@@ -111,7 +112,7 @@ def test_a_batch_without_any_history_has_no_bonus(layer, histories):
 
 
 def test_a_fresh_bonus_weighs_events_and_ages_alike(parts, histories):
-    fresh = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR)
+    fresh = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR, num_events=4)
     found = by_item(fresh(histories([(3, 1, 1.0), (3, 2, 90.0), (4, 3, 5.0)])), 0)
     # Every action weighs 1: 0.5 * (3 + 0.8 log 2 + 0 - 0.25 log(12 f)) for the item that is there twice.
     popularity = {item: math.log(12 * parts.rates[item]) for item in (3, 4)}

@@ -78,7 +78,7 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
     """Against scores item by item, in numpy."""
     own = trained.model.repeat_bonus.constants
     of_all, of_new = ranks_of(validation, scale, own)
-    rate_all, rate_new = ranks_of(validation, 0.0, np.zeros(4))
+    rate_all, rate_new = ranks_of(validation, 0.0, np.zeros_like(own))
     model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
     items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
     vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
@@ -110,7 +110,7 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
 
 
 def test_what_is_kept_is_calibrated_and_training_goes_on_as_it_was(trained, validation):
-    model, constants = trained.model, np.array([4.0, 0.1, 0.2, 0.3], np.float32)
+    model, constants = trained.model, np.array([4.0, 3.0, 2.0, 0.1, 0.2, 0.3], np.float32)
     own = model.repeat_bonus.constants
     validation._save(0.3, constants)
     assert model.query_tower.scale.numpy() == 1.0
