@@ -31,6 +31,7 @@ CUTOFFS = (50, 100, 200)
 MAX_ITEMS = 50_000
 """Most items that a target is ranked among; a seeded sample of a larger catalogue."""
 _BLOCK = 4096
+_TOLERANCE = 0.03  # about a standard error of the measure
 
 
 class _Rows(NamedTuple):
@@ -57,7 +58,8 @@ class Validation(tf.keras.callbacks.Callback):
     """Measures every so many steps, stops when nothing improves, and restores the best weights at the end.
 
     Each measure calibrates the model (see `trainer.calibration`): of the scales of the inner product, each with its best
-    constants of the repeat bonus, the one that retrieves best stands for the step.
+    constants of the repeat bonus, the least that retrieves as well as the best, give or take, stands for the step (the rule of
+    one standard error, Breiman et al., 1984): what is served later is further from the train rows than these rows are.
 
     The measure is the product of two lifts, recall around 100 over popularity's: of all conversions, and of those on items that the
     history does not hold. So a model that learns repeats at the cost of discovery does not win. Each user counts once. The
@@ -123,7 +125,8 @@ class Validation(tf.keras.callbacks.Callback):
             constants = self._fit(rows, popularity, scale)
             found = self._recalls(rows, popularity, scale, constants)
             trials.append((_score(found, base), scale, constants, found))
-        score, scale, constants, found = max(trials, key=lambda trial: trial[0])
+        least = (1 - _TOLERANCE) * max(score for score, *_ in trials)
+        score, scale, constants, found = next(trial for trial in trials if trial[0] >= least)
         is_better = score > self._best
         log.info(
             "Validation at step %s: recall all %.4f (popularity %.4f), new %.4f (%.4f), scale %s%s",
