@@ -35,32 +35,35 @@ class Histories(NamedTuple):
     weights: np.ndarray
 
 
-def fit_constants(rows: Histories, start: np.ndarray) -> tuple[np.ndarray, float]:
-    """The constants of greatest likelihood, and what they add to the mean log likelihood.
+def fit_constants(rows: Histories, start: np.ndarray) -> np.ndarray:
+    """The constants of greatest likelihood.
 
     The log likelihood is concave in them: Newton's method, halving a step that does not gain, with a slight pull to `start`
     for what the rows do not tell.
     """
     weights = rows.weights / max(rows.weights.sum(), 1e-30)
     constants = start.astype(np.float64)
-    value, gradient, curvature = _likelihood(rows, weights, constants, start)
+    value, gradient, curvature = log_likelihood(rows, weights, constants, start)
     for _ in range(_STEPS):
         step = np.linalg.solve(curvature, gradient)
         for share in (1.0, 0.5, 0.25, 0.1, 0.01):
-            trial = _likelihood(rows, weights, constants + share * step, start)
+            trial = log_likelihood(rows, weights, constants + share * step, start)
             if trial[0] > value:
                 break
         else:
             break
         constants = constants + share * step
         value, gradient, curvature = trial
-    return constants, value
+    return constants
 
 
-def _likelihood(
+def log_likelihood(
     rows: Histories, weights: np.ndarray, constants: np.ndarray, start: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Value, gradient and minus the Hessian, with the pull to `start`."""
+    """What the constants add to the mean log likelihood, its gradient and minus its Hessian, with the pull to `start`.
+
+    `weights` [rows] sum to 1.
+    """
     bonuses = np.clip(rows.terms @ constants, -_MAX_BONUS, _MAX_BONUS)
     shares = np.exp(rows.logits - rows.normalizers[:, np.newaxis])  # of the softmax without bonuses
     raised = shares * np.exp(bonuses)

@@ -71,6 +71,7 @@ class ConversionModel(tfrs.models.Model):
     ) -> None:
         super().__init__()
         self._config = config
+        self.temperature = config.temperature
         self._tables = EmbeddingTables(sizes, config)
         self.catalog = catalog
         self._rate_floor = rate_floor

@@ -103,7 +103,6 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
             Validation(
                 model,
                 held_out,
-                temperature=config.temperature,
                 every_steps=every_steps,
                 patience=config.patience,
                 checkpoint=checkpoint,

@@ -60,7 +60,7 @@ def test_nothing_is_held_out_without_a_share(files, spec, share):
 @pytest.fixture
 def validation(trained, files, spec, tmp_path):
     batches = validation_batches(files, spec, split_by_time(files, share=0.5), max_rows=MIN_VALIDATION_ROWS)
-    options = {"temperature": 1.0, "every_steps": 1, "patience": 1}
+    options = {"every_steps": 1, "patience": 1}
     return Validation(trained.model, batches, checkpoint=str(tmp_path / "best"), **options)
 
 

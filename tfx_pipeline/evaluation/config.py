@@ -10,7 +10,8 @@ class EvaluationConfig:
 
     Attributes:
         max_rows: conversions of the `eval` split, and users of the `queries` split, at most; a seeded sample of more.
-        min_lift: recall@100 on `eval` must be above so many times popularity's; recall@10 where popularity finds all at 100.
+        min_lift: recall@100 on `eval` must be above so many times popularity's; recall@10 where popularity finds all at 100;
+            where both find all, there is nothing to refuse.
         min_lift_new: the same for new-to-the-user conversions, ranked among what the user had not. Where logs are small there may
             be nothing to learn about discovery beyond popularity, and chance decides: the bound leaves it room.
         min_new_rows: the gate on new-to-the-user conversions needs so many rows.

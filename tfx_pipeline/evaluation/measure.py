@@ -97,7 +97,7 @@ def refusals(metrics: Metrics, config: EvaluationConfig) -> list[str]:
         recall = next((name for name in _GATED if values["popularity"][name] < 1), _GATED[-1])
         model, popularity = (values[name][recall] for name in ("model", "popularity"))
         name, lift = ("min_lift_new", config.min_lift_new) if kind == "new" else ("min_lift", config.min_lift)
-        if not (model > lift * popularity or model == 1):
+        if not (model > lift * popularity or model == popularity == 1):
             reasons.append(
                 f"eval.{kind}: {recall} is {model:.4f}, it must be above {lift} x popularity's "
                 f"{popularity:.4f} (evaluation.{name}). "

@@ -199,6 +199,10 @@ def test_where_popularity_finds_all_at_100_the_gate_is_at_10(model, popularity, 
         assert reason.startswith(start)
 
 
+def test_finding_all_does_not_excuse_from_a_higher_lift():
+    assert len(refusals(metrics(model=1.0, popularity=0.9, num_new=99), EvaluationConfig(min_lift=1.5))) == 1
+
+
 def test_a_higher_lift_refuses_more():
     assert refusals(metrics(), EvaluationConfig(min_lift=2.4, min_lift_new=2.4)) == []
     assert (
