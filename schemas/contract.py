@@ -6,7 +6,7 @@ A retriever is a SavedModel with these signatures (`n` differs by request and is
 
 `retrieve`         named raw query features and `k` -> `item_ids`, `scores`, `model_version`
 `serving_default`  `examples` [batch] serialized tf.Example -> the same, with `DEFAULT_K` columns
-`embed_query`      named raw query features -> `embedding` [batch, dim] float32, `repeat_item_ids` and `repeat_bonuses` [batch, n],
+`embed_query`      named raw query features -> `embedding` [batch, dim] float32, `bonus_item_ids` and `bonuses` [batch, n],
                    `model_version`
 `embed_item`       named raw item features -> `embedding` [batch, dim] float32, `model_version`
 
@@ -29,10 +29,10 @@ OUTPUT_ITEM_IDS = "item_ids"
 """[batch, k] string, best first."""
 OUTPUT_SCORES = "scores"
 """[batch, k] float32, higher is better, comparable within one version: the inner product of query and item vector, plus the
-repeat bonus where the item is in the query's history."""
-OUTPUT_REPEAT_ITEM_IDS = "repeat_item_ids"
-"""[batch, n] string, the distinct items of the history that the index holds; `MISSING_STRING` elsewhere."""
-OUTPUT_REPEAT_BONUSES = "repeat_bonuses"
+bonus of an item that is in the query's history or goes with it."""
+OUTPUT_BONUS_ITEM_IDS = "bonus_item_ids"
+"""[batch, n] string, the distinct items of the history and its neighbours that the index holds; `MISSING_STRING` elsewhere."""
+OUTPUT_BONUSES = "bonuses"
 """[batch, n] float32, what each of them scores beside its inner product; 0 elsewhere."""
 OUTPUT_MODEL_VERSION = "model_version"
 """[batch] string, the version directory that answered."""

@@ -35,14 +35,14 @@ class Histories(NamedTuple):
     weights: np.ndarray
 
 
-def fit_constants(rows: Histories, start: np.ndarray) -> np.ndarray:
+def fit_constants(rows: Histories, start: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:
     """The constants of greatest likelihood.
 
     The log likelihood is concave in them: Newton's method, halving a step that does not gain, with a slight pull to `start`
-    for what the rows do not tell.
+    for what the rows do not tell. `guess`, `start` by default, is where it begins.
     """
     weights = rows.weights / max(rows.weights.sum(), 1e-30)
-    constants = start.astype(np.float64)
+    constants = (start if guess is None else guess).astype(np.float64)
     value, gradient, curvature = log_likelihood(rows, weights, constants, start)
     for _ in range(_STEPS):
         step = np.linalg.solve(curvature, gradient)
@@ -75,6 +75,7 @@ def log_likelihood(
     pull = constants - start
     value = float(weights @ (own - np.log(total)) - _RIDGE * pull @ pull / 2)
     gradient = weights @ (targets - means) - _RIDGE * pull
-    squares = np.einsum("r,rn,rnk,rnl->kl", weights, chances, rows.terms, rows.terms, optimize=True)
+    weighted = rows.terms * (weights[:, np.newaxis] * chances)[:, :, np.newaxis]
+    squares = np.tensordot(weighted, rows.terms, axes=((0, 1), (0, 1)))
     curvature = squares - np.einsum("r,rk,rl->kl", weights, means, means, optimize=True)
     return value, gradient, curvature + _RIDGE * np.eye(len(constants))

@@ -28,6 +28,8 @@ class TrainerConfig:
             small, several targets per history are what keeps the towers from learning it by heart.
         item_dropout: share of item ids that training hides from the item tower, so that content learns to stand alone, in [0, 1).
         uniform_negatives: items of the catalogue, drawn evenly for each step, that are negatives of every row beside the batch's.
+        num_neighbors: of each item and kind of association that the neighbour bonus knows; 16 bytes each; 0: no such bonus.
+        neighbor_ridge: what an item's users must outweigh before it predicts another, users.
         temperature: of the softmax over inner products.
         use_logq: whether logits are corrected by the log of the expected count.
         conversion_weight: weight of a conversion row.
@@ -63,6 +65,8 @@ class TrainerConfig:
     reconstruction_weight: float = 1.0
     item_dropout: float = 0.1
     uniform_negatives: int = 1024
+    num_neighbors: int = 100
+    neighbor_ridge: float = 30.0
     temperature: float = 1.0
     use_logq: bool = True
     conversion_weight: float = 1.0
@@ -98,13 +102,13 @@ class TrainerConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be >= 1. Received: {getattr(self, name)}")
-        for name in ("temperature", "t_max_s", "learning_rate", "table_learning_rate", "clip_norm"):
+        for name in ("neighbor_ridge", "temperature", "t_max_s", "learning_rate", "table_learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:  # a NaN neither
                 raise ValueError(f"trainer.{name} must be positive. Received: {getattr(self, name)}")
         for name in ("dropout", "history_dropout", "item_dropout", "validation_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be in [0, 1). Received: {getattr(self, name)}")
-        for name in ("uniform_negatives", "reconstruction_weight", "user_balance"):
+        for name in ("uniform_negatives", "num_neighbors", "reconstruction_weight", "user_balance"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"trainer.{name} must not be negative. Received: {getattr(self, name)}")
         if (

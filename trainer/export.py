@@ -2,8 +2,8 @@
 
 Signatures: `embed_query` and `embed_item` on named raw tensors (see `schemas.contract`), and `embed_query_examples` and
 `embed_item_examples` on serialized tf.Examples `[batch]`; each gives `embedding` [batch, dim]. Those of the query add
-`repeat_items` [batch, n] int64 and `repeat_bonuses` [batch, n] float32 (see `trainer.repeats`), those of the item
-`item_index` [batch] int64, by which repeats name an item.
+`bonus_items` [batch, n] int64 and `bonuses` [batch, n] float32 (see `trainer.bonuses`), those of the item `item_index`
+[batch] int64, by which the former name an item.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from trainer.preprocessing import PADDING
 
 EMBED_QUERY_EXAMPLES = "embed_query_examples"
 EMBED_ITEM_EXAMPLES = "embed_item_examples"
-REPEAT_ITEMS = "repeat_items"
-REPEAT_BONUSES = contract.OUTPUT_REPEAT_BONUSES
+BONUS_ITEMS = "bonus_items"
+BONUSES = contract.OUTPUT_BONUSES
 ITEM_INDEX = "item_index"
 NO_ITEM = PADDING
-"""Index of no item, in `repeat_items` and `item_index`."""
+"""Index of no item, in `bonus_items` and `item_index`."""
 
 
 class Towers(tf.Module):
@@ -35,7 +35,7 @@ class Towers(tf.Module):
         self.transform = tf_transform.transform_features_layer()
         self.query_tower = model.query_tower
         self.item_tower = model.item_tower
-        self.repeat_bonus = model.repeat_bonus
+        self.bonuses = model.bonuses
         self.catalog = model.catalog
         self._groups = groups
 
@@ -51,11 +51,11 @@ class Towers(tf.Module):
 
     def _embed_query(self, raw: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         features = self._transformed(raw, self._groups.query)
-        repeats = self.repeat_bonus(features)
+        listed = self.bonuses(features)
         return {
             contract.OUTPUT_EMBEDDING: self.query_tower(features, training=False),
-            REPEAT_ITEMS: repeats.items,
-            REPEAT_BONUSES: repeats.bonuses,
+            BONUS_ITEMS: listed.items,
+            BONUSES: listed.bonuses,
         }
 
     def _embed_item(self, raw: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:

@@ -7,11 +7,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas.features import FeatureGroups
+from trainer.associations import Rows
 
 MIN_VALIDATION_ROWS = 50
 _SHUFFLE_BUFFER = 50_000
 _READ_BATCH = 1024
 _VALIDATION_BATCH = 256
+_USER_HASHES = 2**62
 _USER_BUCKETS = 2**20  # users who share one are weighed as one
 USER_WEIGHT = "user_weight"
 ITEM = "item_id_xf"
@@ -35,25 +37,29 @@ class TimeSplit(NamedTuple):
         num_train: rows before it.
         user_counts: [buckets] int64, of them by hash of the user.
         item_counts: [n] int64, of them by index of the item.
+        rows: all train rows, those held out too.
     """
 
     boundary_us: int
     num_train: int
     user_counts: np.ndarray
     item_counts: np.ndarray
+    rows: Rows
 
 
 def split_by_time(files: list[str], *, share: float) -> TimeSplit:
     """By one pass over the files; nothing is held out when `share` is 0 or all rows have one moment."""
-    found = [tuple(part.numpy() for part in parts) for parts in _records(files).map(_moment_user_and_item)]
+    found = [tuple(part.numpy() for part in parts) for parts in _records(files).map(_user_moment_and_item)]
     empty = np.zeros(0, np.int64)
-    moments, users, items = (np.concatenate([empty, *(part[place] for part in found)]) for place in range(3))
+    rows = Rows(*(np.concatenate([empty, *(part[place] for part in found)]) for place in range(3)))
+    moments = rows.moments_us
     boundary = np.iinfo(np.int64).max
     if len(moments) and share and moments.min() < moments.max():
         boundary = max(int(np.quantile(moments, 1 - share, method="higher")), int(moments.min()) + 1)
     is_train = moments < boundary
-    by_user, by_item = np.bincount(users[is_train], minlength=_USER_BUCKETS), np.bincount(items[is_train])
-    return TimeSplit(int(boundary), int(np.count_nonzero(is_train)), by_user, by_item)
+    by_user = np.bincount(rows.users[is_train] % _USER_BUCKETS, minlength=_USER_BUCKETS)
+    by_item = np.bincount(rows.items[is_train])
+    return TimeSplit(int(boundary), int(np.count_nonzero(is_train)), by_user, by_item, rows)
 
 
 def training_batches(
@@ -81,8 +87,8 @@ def training_batches(
     weights = tf.constant(np.maximum(split.user_counts, 1.0) ** -user_balance, tf.float32)
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        _, users, _ = _moment_user_and_item(batch)
-        return {**tf.io.parse_example(batch, spec), USER_WEIGHT: tf.gather(weights, users)}
+        users, _, _ = _user_moment_and_item(batch)
+        return {**tf.io.parse_example(batch, spec), USER_WEIGHT: tf.gather(weights, users % _USER_BUCKETS)}
 
     return (
         _records(files)
@@ -116,15 +122,15 @@ def _records(files: list[str]) -> tf.data.Dataset:
 
 
 def _moment_of(batch: tf.Tensor) -> tf.Tensor:
-    return _moment_user_and_item(batch)[0]
+    return _user_moment_and_item(batch)[1]
 
 
-def _moment_user_and_item(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """[batch] int64 microseconds, buckets of the user's hash, and indices of the item."""
+def _user_moment_and_item(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """[batch] int64 hashes of the user, microseconds, and indices of the item."""
     kinds = {"timestamp_us": tf.int64, "user_id": tf.string, ITEM: tf.int64}
     parsed = tf.io.parse_example(batch, {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()})
-    users = tf.strings.to_hash_bucket_fast(parsed["user_id"], _USER_BUCKETS)
-    return parsed["timestamp_us"], users, parsed[ITEM]
+    users = tf.strings.to_hash_bucket_fast(parsed["user_id"], _USER_HASHES)
+    return users, parsed["timestamp_us"], parsed[ITEM]
 
 
 def _ragged(spec: tf.io.VarLenFeature | tf.io.FixedLenFeature) -> tf.io.RaggedFeature | tf.io.FixedLenFeature:

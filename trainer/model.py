@@ -7,6 +7,7 @@ import tensorflow_recommenders as tfrs
 
 from schemas import tables
 from schemas.features import FeatureGroups
+from trainer.bonuses import Bonuses
 from trainer.config import TrainerConfig
 from trainer.history import Hiding
 from trainer.history import hide
@@ -14,6 +15,7 @@ from trainer.inputs import ITEM
 from trainer.inputs import USER_WEIGHT
 from trainer.losses import duration_weight
 from trainer.losses import sampled_softmax_loss
+from trainer.neighbors import NeighborBonus
 from trainer.preprocessing import PADDING
 from trainer.repeats import RepeatBonus
 from trainer.repeats import Repeats
@@ -86,6 +88,8 @@ class ConversionModel(tfrs.models.Model):
         self.repeat_bonus = RepeatBonus(
             groups, self._tables, catalog, config, rate_floor=rate_floor, num_events=len(events) + 1
         )
+        neighbor_bonus = NeighborBonus(groups, catalog, rate_floor=rate_floor, num_neighbors=config.num_neighbors)
+        self.bonuses = Bonuses(self.repeat_bonus, neighbor_bonus, temperature=config.temperature)
         # Adam keeps dense moments of a table; Adagrad touches only the rows of the batch.
         # Gradients of a mean over the batch are about 1e-4 an entry; Keras starts with 0.1, which would freeze the tables.
         self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(

@@ -113,12 +113,12 @@ class RepeatBonus(tf.keras.layers.Layer):
         return tf.where(is_listed, items, PADDING), tf.where(is_listed[:, :, tf.newaxis], terms, 0.0)
 
     @property
-    def constants(self) -> np.ndarray:
+    def conversion_constants(self) -> tf.Tensor:
         """[events + 3] float32 of conversions: each `b_0`, `b_1`, `b_2` and `b_3`."""
-        return _SCALE * self._weights.numpy()[0]
+        return _SCALE * self._weights[0]
 
-    @constants.setter
-    def constants(self, values: np.ndarray) -> None:
+    def set_conversion_constants(self, values: np.ndarray) -> None:
+        """Takes those of conversions; engagements keep theirs."""
         self._weights.assign(np.stack([np.asarray(values, np.float32) / _SCALE, self._weights.numpy()[1]]))
 
 

@@ -15,6 +15,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schemas.features import FeatureGroups
 from schemas.features import feature_groups
+from trainer.associations import Rows
+from trainer.associations import cooccurrences
+from trainer.associations import transitions
 from trainer.config import TrainerConfig
 from trainer.export import export_towers
 from trainer.inputs import MIN_VALIDATION_ROWS
@@ -95,6 +98,7 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
         tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
         _Progress(total, batch_size),
     ]
+    fill_neighbors(model, split.rows.at(split.rows.moments_us < split.boundary_us), config)
     held_out = validation_batches(files, spec, split, max_rows=config.max_validation_rows)
     if held_out:
         every_steps = max(1, steps_per_epoch // config.validations_per_epoch)
@@ -117,6 +121,20 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     )
     with model.catalog.popularity_from(split.item_counts):
         model.fit(batches.repeat(), epochs=1, steps_per_epoch=total, verbose=0, callbacks=callbacks)
+    fill_neighbors(model, split.rows, config)
+
+
+def fill_neighbors(model: ConversionModel, rows: Rows, config: TrainerConfig) -> None:
+    """Counts the associations of the rows: without those held out for calibration, and in the end with them."""
+    if not config.num_neighbors:
+        return
+    options = {"num_items": model.catalog.num_items, "num_neighbors": config.num_neighbors}
+    model.bonuses.neighbor.fill(
+        {
+            "transitions": transitions(rows, **options),
+            "cooccurrences": cooccurrences(rows, ridge=config.neighbor_ridge, **options),
+        }
+    )
 
 
 class _Progress(tf.keras.callbacks.Callback):

@@ -35,12 +35,12 @@ _TOLERANCE = 0.03  # a recall of 0.1 over 2,000 users has a relative standard er
 
 
 class _Rows(NamedTuple):
-    """A batch of b rows, with the n distinct items of each history.
+    """A batch of b rows, with the n items that have a bonus.
 
     Attributes:
         products: [b, m] inner products with the candidates.
         targets: [b] places of the targets among the candidates.
-        places: [b, n] of the history's items among the candidates.
+        places: [b, n] of these items among the candidates.
         terms: [b, n, constants] of their bonus.
         is_there: [b, n] whether they are candidates.
         is_known: [b, n] whether the user converted on them.
@@ -58,7 +58,7 @@ class Validation(tf.keras.callbacks.Callback):
     """Measures every so many steps, stops when nothing improves, and restores the best weights at the end.
 
     Each measure calibrates the model (see `trainer.calibration`): of the scales of the inner product, each with its best
-    constants of the repeat bonus, the least that retrieves within 3% of the best stands for the step (in the spirit of the rule
+    constants of the bonuses, the least that retrieves within 3% of the best stands for the step (in the spirit of the rule
     of one standard error, Breiman et al., 1984): what is served later is further from the train rows than these rows are.
 
     The measure is the product of two lifts, recall around 100 over popularity's: of all conversions, and of those on items that the
@@ -102,6 +102,7 @@ class Validation(tf.keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Measures the start."""
+        self._neighbors = [self._model.bonuses.neighbor.terms(batch) for batch in self._batches]
         self._measure()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -116,11 +117,11 @@ class Validation(tf.keras.callbacks.Callback):
 
     def _measure(self) -> None:
         vectors, popularity = self._catalog()
-        rows = [self._read(batch, vectors) for batch in self._batches]
-        base = self._recalls(rows, popularity, 0.0, np.zeros_like(self._model.repeat_bonus.constants))
-        trials = []
+        rows = [self._read(*parts, vectors) for parts in zip(self._batches, self._neighbors, strict=True)]
+        base = self._recalls(rows, popularity, 0.0, np.zeros_like(self._model.bonuses.constants))
+        trials, constants = [], self._model.bonuses.constants
         for scale in SCALES:
-            constants = self._fit(rows, popularity, scale)
+            constants = self._fit(rows, popularity, scale, constants)
             found = self._recalls(rows, popularity, scale, constants)
             trials.append((_score(found, base), scale, constants, found))
         least = (1 - _TOLERANCE) * max(score for score, *_ in trials)
@@ -140,12 +141,12 @@ class Validation(tf.keras.callbacks.Callback):
 
     def _save(self, scale: float, constants: np.ndarray) -> None:
         """The calibrated weights; training goes on with its own."""
-        model, own = self._model, self._model.repeat_bonus.constants
+        model, own = self._model, self._model.bonuses.constants
         model.query_tower.scale.assign(scale)
-        model.repeat_bonus.constants = constants
+        model.bonuses.constants = constants
         model.save_weights(self._checkpoint)
         model.query_tower.scale.assign(1.0)
-        model.repeat_bonus.constants = own
+        model.bonuses.constants = own
 
     def _catalog(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Of the candidates: vectors [m, dim], and popularity [m] as a logit."""
@@ -153,25 +154,18 @@ class Validation(tf.keras.callbacks.Callback):
         joined = tf.concat(blocks, axis=0)
         return joined[:, :-1] / self._temperature, joined[:, -1] / self._temperature
 
-    def _fit(self, rows: list[_Rows], popularity: tf.Tensor, scale: float) -> np.ndarray:
+    def _fit(self, rows: list[_Rows], popularity: tf.Tensor, scale: float, guess: np.ndarray) -> np.ndarray:
         parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
-        width = max(batch.places.shape[1] for batch in rows)
-
-        def joined(arrays: Iterable[tf.Tensor], fill: Any) -> np.ndarray:
-            padded = (np.pad(a, [(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2), constant_values=fill)
-                      for a in (tensor.numpy() for tensor in arrays))  # fmt: skip
-            return np.concatenate(list(padded))
-
         histories = Histories(
             normalizers=np.concatenate([part[0].numpy() for part in parts]),
-            logits=joined((part[1] for part in parts), -np.inf),
-            terms=joined((batch.terms for batch in rows), 0.0),
-            is_target=joined(
+            logits=_joined((part[1] for part in parts), -np.inf),
+            terms=_joined((batch.terms for batch in rows), 0.0),
+            is_target=_joined(
                 (batch.is_there & (batch.places == batch.targets[:, tf.newaxis]) for batch in rows), False
             ),
             weights=self._weights,
         )
-        return fit_constants(histories, self._model.repeat_bonus.constants)
+        return fit_constants(histories, self._model.bonuses.constants, guess)
 
     def _recalls(
         self, rows: list[_Rows], popularity: tf.Tensor, scale: float, constants: np.ndarray
@@ -195,8 +189,8 @@ class Validation(tf.keras.callbacks.Callback):
         return self._model.item_tower(self._model.catalog.rows(items))
 
     @tf.function(reduce_retracing=True)
-    def _read(self, batch: Features, vectors: tf.Tensor) -> _Rows:
-        items, terms = self._model.repeat_bonus.terms(batch)
+    def _read(self, batch: Features, neighbors: tuple[tf.Tensor, tf.Tensor], vectors: tf.Tensor) -> _Rows:
+        items, terms = self._model.bonuses.join(self._model.repeat_bonus.terms(batch), neighbors)
         places = tf.minimum(tf.searchsorted(self._items, tf.reshape(items, [-1])), tf.size(self._items) - 1)
         places = tf.reshape(places, tf.shape(items))
         known = _known(batch, self._model.conversion_events)
@@ -222,7 +216,8 @@ class Validation(tf.keras.callbacks.Callback):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """[b] among all, and [b] without what was converted on, NaN for a target that was; a tie counts half."""
         logits = scale * rows.products + popularity
-        bonuses = tf.where(rows.is_there, tf.einsum("bnk,k->bn", rows.terms, constants), 0.0)
+        bonuses = self._model.bonuses.floored(tf.einsum("bnk,k->bn", rows.terms, constants))
+        bonuses = tf.where(rows.is_there, bonuses, 0.0)
         is_target = rows.is_there & (rows.places == rows.targets[:, tf.newaxis])
         target = tf.gather(logits, rows.targets, batch_dims=1) + tf.reduce_sum(
             tf.where(is_target, bonuses, 0.0), axis=1
@@ -234,6 +229,15 @@ class Validation(tf.keras.callbacks.Callback):
         of_new = of_all - tf.reduce_sum(tf.where(rows.is_known, raised, 0.0), axis=1)
         is_repeat = tf.reduce_any(is_target & rows.is_known, axis=1)
         return of_all - 0.5, tf.where(is_repeat, float("nan"), of_new - 0.5)
+
+
+def _joined(parts: Iterable[tf.Tensor], fill: Any) -> np.ndarray:
+    """Of tensors [b, n, ...], whose n differ."""
+    arrays = [part.numpy() for part in parts]
+    width = max(array.shape[1] for array in arrays)
+    return np.concatenate(
+        [np.pad(a, [(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2), constant_values=fill) for a in arrays]
+    )
 
 
 def _before(scores: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

@@ -37,6 +37,7 @@ def trained(market, small_config, tmp_path_factory):
     from trainer.inputs import training_batches
     from trainer.inputs import training_spec
     from trainer.run import build_model
+    from trainer.run import fill_neighbors
 
     folder = tmp_path_factory.mktemp("trained")
     config = small_config(learning_rate=0.01, seed=3)
@@ -49,7 +50,10 @@ def trained(market, small_config, tmp_path_factory):
     spec = training_spec(market.tf_transform, market.groups)
     files = market.transformed_files["train"]
     sampling = {"batch_size": 64, "user_balance": config.user_balance, "seed": config.seed}
-    batches = training_batches(files, spec, split_by_time(files, share=0.0), **sampling)
+    split = split_by_time(files, share=0.0)
+    fill_neighbors(model, split.rows, config)
+    model.bonuses.neighbor.constants.assign([0.1, 0.2, 0.1, 0.05, -0.1, 0.1, 0.05])
+    batches = training_batches(files, spec, split, **sampling)
     for inputs in batches.repeat().take(100):
         step(inputs)
     after = float(model.compute_loss(batch))

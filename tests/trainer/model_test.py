@@ -48,7 +48,7 @@ def plain_model(market, small_config):
     config = small_config(**options)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     model.repeat_bonus(market.batch(1))
-    model.repeat_bonus.constants = [1.0, 1.5, 2.0, 0.5, -0.1, 0.2]  # others than those of engagements
+    model.repeat_bonus.set_conversion_constants([1.0, 1.5, 2.0, 0.5, -0.1, 0.2])  # others than those of engagements
     return model
 
 
@@ -202,7 +202,7 @@ def test_planted_tastes_are_retrieved(market, towers):
     queries = towers.signatures["embed_query_examples"](examples=tf.constant(market.serialized(market.evaluation)))
     items = towers.signatures["embed_item_examples"](examples=tf.constant(market.serialized(market.catalog)))
     scores = queries["embedding"].numpy() @ items["embedding"].numpy().T
-    repeats = Repeats(queries["repeat_items"], queries["repeat_bonuses"])
+    repeats = Repeats(queries["bonus_items"], queries["bonuses"])
     scores += bonuses_of(repeats, items["item_index"]).numpy()
     ids = np.array([row["item_id"] for row in market.catalog])
     bought = [row["item_id"] for row in market.evaluation]

@@ -96,12 +96,12 @@ def test_engagements_have_constants_of_their_own(layer, parts, histories):
 
 
 def test_constants_are_those_of_conversions(layer):
-    np.testing.assert_allclose(layer.constants, B, rtol=1e-6)
-    layer.constants = np.arange(7.0)
+    np.testing.assert_allclose(layer.conversion_constants, B, rtol=1e-6)
+    layer.set_conversion_constants(np.arange(7.0))
     np.testing.assert_allclose(
         10 * own_variables(layer)["constants"].numpy(), [np.arange(7), OF_ENGAGEMENTS], rtol=1e-5
     )
-    layer.constants = B
+    layer.set_conversion_constants(B)
 
 
 def test_a_batch_without_any_history_has_no_bonus(layer, histories):

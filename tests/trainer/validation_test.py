@@ -67,7 +67,8 @@ def validation(trained, files, spec, tmp_path):
 def ranks_of(validation, scale, constants):
     """[rows] ranks, among all and among the new."""
     vectors, popularity = validation._catalog()
-    rows = [validation._read(batch, vectors) for batch in validation._batches]
+    neighbors = [validation._model.bonuses.neighbor.terms(batch) for batch in validation._batches]
+    rows = [validation._read(*parts, vectors) for parts in zip(validation._batches, neighbors, strict=True)]
     parts = (tf.constant(scale, tf.float32), tf.constant(constants, tf.float32))
     ranks = [validation._ranks(batch, popularity, *parts) for batch in rows]
     return tuple(np.concatenate([found[place].numpy() for found in ranks]) for place in (0, 1))
@@ -76,7 +77,7 @@ def ranks_of(validation, scale, constants):
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
     """Against scores item by item, in numpy."""
-    own = trained.model.repeat_bonus.constants
+    own = trained.model.bonuses.constants
     of_all, of_new = ranks_of(validation, scale, own)
     rate_all, rate_new = ranks_of(validation, 0.0, np.zeros_like(own))
     model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
@@ -84,7 +85,7 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
     vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
     row = 0
     for batch in validation._batches:
-        queries, repeats = model.query_tower(batch).numpy(), model.repeat_bonus(batch)
+        queries, repeats = model.query_tower(batch).numpy(), model.bonuses(batch)
         queries[:, :-1] *= scale
         for number, query in enumerate(queries):
             scores = vectors @ query
@@ -110,16 +111,16 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
 
 
 def test_what_is_kept_is_calibrated_and_training_goes_on_as_it_was(trained, validation):
-    model, constants = trained.model, np.array([4.0, 3.0, 2.0, 0.1, 0.2, 0.3], np.float32)
-    own = model.repeat_bonus.constants
+    model, constants = trained.model, np.linspace(4.0, -1.0, 13, dtype=np.float32)
+    own = model.bonuses.constants
     validation._save(0.3, constants)
     assert model.query_tower.scale.numpy() == 1.0
-    np.testing.assert_allclose(model.repeat_bonus.constants, own, rtol=1e-6)
+    np.testing.assert_allclose(model.bonuses.constants, own, rtol=1e-6)
     validation.on_train_end()
     assert model.query_tower.scale.numpy() == pytest.approx(0.3)
-    np.testing.assert_allclose(model.repeat_bonus.constants, constants, rtol=1e-6)
+    np.testing.assert_allclose(model.bonuses.constants, constants, rtol=1e-6)
     model.query_tower.scale.assign(1.0)
-    model.repeat_bonus.constants = own
+    model.bonuses.constants = own
 
 
 def test_popularity_in_training_does_not_count_what_is_held_out(market, trained, files):

@@ -14,13 +14,13 @@ Scorer = Callable[[slice], np.ndarray]
 
 
 def vector_scorer(queries: Queries, items: np.ndarray) -> Scorer:
-    """Inner products with the items' vectors [items, dim], and the bonuses of each row's history."""
+    """Inner products with the items' vectors [items, dim], and each row's bonuses."""
     transposed = np.ascontiguousarray(items.T)
 
     def score(rows: slice) -> np.ndarray:
         scores = queries.vectors[rows] @ transposed
-        for own, repeats, bonuses in zip(scores, queries.repeats[rows], queries.bonuses[rows], strict=True):
-            own[repeats] += bonuses
+        for own, listed, bonuses in zip(scores, queries.listed[rows], queries.bonuses[rows], strict=True):
+            own[listed] += bonuses
         return scores
 
     return score

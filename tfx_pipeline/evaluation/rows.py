@@ -10,10 +10,10 @@ import tensorflow as tf
 from schemas import contract
 from schemas import tables
 from tfx_pipeline.index.catalog import Catalog
+from trainer.export import BONUS_ITEMS
+from trainer.export import BONUSES
 from trainer.export import EMBED_QUERY_EXAMPLES
 from trainer.export import NO_ITEM
-from trainer.export import REPEAT_BONUSES
-from trainer.export import REPEAT_ITEMS
 
 _BATCH = 1024
 
@@ -24,12 +24,12 @@ class Queries:
 
     Attributes:
         vectors: [rows, dim] float32.
-        repeats: per row, positions in the catalogue of the distinct items of the history.
+        listed: per row, positions in the catalogue of the distinct items that have a bonus.
         bonuses: per row, what each of them scores beside its inner product.
     """
 
     vectors: np.ndarray
-    repeats: list[np.ndarray]
+    listed: list[np.ndarray]
     bonuses: list[np.ndarray]
 
 
@@ -164,15 +164,15 @@ def _embed(records: list[bytes], towers: Any, catalog: Catalog) -> Queries:
     embed = towers.signatures[EMBED_QUERY_EXAMPLES]
     position_of_index = catalog.position_of_index
     vectors: list[np.ndarray] = [np.zeros((0, 1), dtype=np.float32)] if not records else []
-    repeats, bonuses = [], []
+    listed, bonuses = [], []
     for batch in _batches(records):
         embedded = {name: value.numpy() for name, value in embed(examples=batch).items()}
         vectors.append(embedded[contract.OUTPUT_EMBEDDING])
-        for indices, values in zip(embedded[REPEAT_ITEMS], embedded[REPEAT_BONUSES], strict=True):
+        for indices, values in zip(embedded[BONUS_ITEMS], embedded[BONUSES], strict=True):
             place = position_of_index[np.where(indices < len(position_of_index), indices, NO_ITEM)]
-            repeats.append(place[place >= 0])
+            listed.append(place[place >= 0])
             bonuses.append(values[place >= 0])
-    found = Queries(np.concatenate(vectors), repeats, bonuses)
+    found = Queries(np.concatenate(vectors), listed, bonuses)
     if not all(np.isfinite(values).all() for values in (found.vectors, *bonuses)):
         # A NaN compares as no item better: it would rank first everywhere.
         raise ValueError("Query vectors must be finite: the towers diverged. Train again with a lower learning rate.")

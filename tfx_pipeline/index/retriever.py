@@ -9,9 +9,9 @@ import tensorflow as tf
 from schemas import contract
 from tfx_pipeline.index import indexes
 from tfx_pipeline.index.catalog import Catalog
+from trainer.export import BONUS_ITEMS
+from trainer.export import BONUSES
 from trainer.export import EMBED_QUERY_EXAMPLES
-from trainer.export import REPEAT_BONUSES
-from trainer.export import REPEAT_ITEMS
 
 
 class Retriever(tf.Module):
@@ -72,45 +72,46 @@ class Retriever(tf.Module):
             embedded = embed(**inputs)
             vectors = embedded[contract.OUTPUT_EMBEDDING]
             answer = {contract.OUTPUT_EMBEDDING: vectors, contract.OUTPUT_MODEL_VERSION: self._versions(vectors)}
-            if REPEAT_ITEMS in embedded:
-                positions, bonuses = self._repeats(embedded)
+            if BONUS_ITEMS in embedded:
+                positions, bonuses = self._listed(embedded)
                 ids = tf.gather(self._item_ids, tf.maximum(positions, 0))
-                answer[contract.OUTPUT_REPEAT_ITEM_IDS] = tf.where(positions < 0, contract.MISSING_STRING, ids)
-                answer[contract.OUTPUT_REPEAT_BONUSES] = bonuses
+                answer[contract.OUTPUT_BONUS_ITEM_IDS] = tf.where(positions < 0, contract.MISSING_STRING, ids)
+                answer[contract.OUTPUT_BONUSES] = bonuses
             return answer
 
         return embed_versioned.get_concrete_function(**_input_specs(embed))
 
     def _answer(self, embedded: dict[str, tf.Tensor], k: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best k of the index's items and the history's, each once.
+        """The best k of the index's items and of those with a bonus, each once.
 
-        The index is asked for as many more as the history has places, so that k are left when the history's are taken out of its
-        answer and scored with their bonus.
+        The index is asked for as many more as bonuses are below 0: what is raised can only enter, but what is lowered may
+        leave its answer.
         """
         vectors = embedded[contract.OUTPUT_EMBEDDING]
-        repeats, bonuses = self._repeats(embedded)
+        listed, bonuses = self._listed(embedded)
         num_items = tf.size(self._item_ids)
-        scores, positions = self._index(vectors, tf.minimum(k + tf.shape(repeats)[1], num_items))
-        is_repeat = tf.reduce_any(positions[:, :, tf.newaxis] == repeats[:, tf.newaxis, :], axis=2)
-        products = tf.einsum("bd,bnd->bn", vectors, tf.gather(self._index.vectors, tf.maximum(repeats, 0)))
+        num_lowered = tf.reduce_max(tf.pad(tf.math.count_nonzero(bonuses < 0, axis=1, dtype=tf.int32), [[1, 0]]))
+        scores, positions = self._index(vectors, tf.minimum(k + num_lowered, num_items))
+        is_listed = tf.reduce_any(positions[:, :, tf.newaxis] == listed[:, tf.newaxis, :], axis=2)
+        products = tf.einsum("bd,bnd->bn", vectors, tf.gather(self._index.vectors, tf.maximum(listed, 0)))
         nothing = tf.constant(tf.float32.min)
         scores = tf.concat(
-            [tf.where(is_repeat, nothing, scores), tf.where(repeats < 0, nothing, products + bonuses)], axis=1
+            [tf.where(is_listed, nothing, scores), tf.where(listed < 0, nothing, products + bonuses)], axis=1
         )
         best, places = tf.math.top_k(scores, k=k)
-        positions = tf.gather(tf.concat([positions, repeats], axis=1), places, batch_dims=1)
+        positions = tf.gather(tf.concat([positions, listed], axis=1), places, batch_dims=1)
         return {
             contract.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, positions),
             contract.OUTPUT_SCORES: best,
             contract.OUTPUT_MODEL_VERSION: self._versions(vectors),
         }
 
-    def _repeats(self, embedded: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Positions of a history's items in the catalogue, -1 where it does not hold them, and their bonuses."""
-        indices = tf.minimum(embedded[REPEAT_ITEMS], self._position_of_index.shape[0])
+    def _listed(self, embedded: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Positions in the catalogue of the items with a bonus, -1 where it does not hold them, and their bonuses."""
+        indices = tf.minimum(embedded[BONUS_ITEMS], self._position_of_index.shape[0])
         padded = tf.concat([self._position_of_index, [-1]], axis=0)  # an index beyond the catalogue's largest
         positions = tf.gather(padded, indices)
-        return positions, tf.where(positions < 0, 0.0, embedded[REPEAT_BONUSES])
+        return positions, tf.where(positions < 0, 0.0, embedded[BONUSES])
 
     def _versions(self, vectors: tf.Tensor) -> tf.Tensor:
         return tf.fill([tf.shape(vectors)[0]], self._version)

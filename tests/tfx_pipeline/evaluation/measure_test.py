@@ -242,10 +242,11 @@ def test_rows_are_read_as_they_were_written(market, towers):
     own = towers.signatures["embed_query_examples"](examples=tf.constant(market.serialized(conversions)))
     np.testing.assert_allclose(found.queries.vectors, own["embedding"], atol=1e-6)
     for number, row in enumerate(conversions):
-        bonus_of = dict(zip(own["repeat_items"][number].numpy(), own["repeat_bonuses"][number].numpy(), strict=True))
-        repeats, bonuses = found.queries.repeats[number], found.queries.bonuses[number]
-        assert sorted(repeats) == sorted({place[item] for item in row["history_item_id"]})
-        np.testing.assert_allclose(bonuses, [bonus_of[index] for index in catalog.indices[repeats]], atol=1e-6)
+        bonus_of = dict(zip(own["bonus_items"][number].numpy(), own["bonuses"][number].numpy(), strict=True))
+        listed, bonuses = found.queries.listed[number], found.queries.bonuses[number]
+        assert len(set(listed)) == len(listed)
+        assert {place[item] for item in row["history_item_id"]} < set(listed)  # and neighbours
+        np.testing.assert_allclose(bonuses, [bonus_of[index] for index in catalog.indices[listed]], atol=1e-6)
     sample = read_eval_rows(market.raw_files["eval"], towers, catalog, max_rows=10, seed=1)
     assert len(sample.targets) == 10
     assert set(sample.examples) <= set(found.examples)
@@ -260,8 +261,8 @@ class GivenTowers:
     def __init__(self, vector=(1.0, 0.0), items=(0,), bonuses=(0.0,)):
         given = {
             "embedding": tf.constant(vector),
-            "repeat_items": tf.constant(items, tf.int64),
-            "repeat_bonuses": bonuses,
+            "bonus_items": tf.constant(items, tf.int64),
+            "bonuses": bonuses,
         }
         self.signatures = {
             "embed_query_examples": lambda examples: {
@@ -279,7 +280,7 @@ def test_only_the_catalogues_items_repeat(catalog, tmp_path):
     towers = GivenTowers(items=(41, 0, 7, 40, 1), bonuses=(9.0, 0.0, 1.0, 2.0, 3.0))  # 41 is not in the catalogue of 40
     row = {"target_item_ids": ["i05", "i02", "gone", "i05"], "known_item_ids": ["i09"]}
     found = read_user_rows(write_users(tmp_path, row, {"user_id": "u"}), towers, catalog, max_rows=10, seed=1)
-    for repeats, bonuses in zip(found.queries.repeats, found.queries.bonuses, strict=True):
+    for repeats, bonuses in zip(found.queries.listed, found.queries.bonuses, strict=True):
         assert repeats.tolist() == [6, 39, 0]
         assert bonuses.tolist() == [1.0, 2.0, 3.0]
     assert sorted(places.tolist() for places in found.targets) == [[], [2, 5]]

@@ -43,7 +43,7 @@ def inputs(market):
 def plain_scores(embedded, catalog):
     """All scores of all items [batch, items], row by row: the inner product, and the bonus of the history's items."""
     scores = embedded["embedding"].numpy() @ catalog.vectors.T
-    for row, (items, bonuses) in enumerate(zip(embedded["repeat_items"], embedded["repeat_bonuses"], strict=True)):
+    for row, (items, bonuses) in enumerate(zip(embedded["bonus_items"], embedded["bonuses"], strict=True)):
         for item, bonus in zip(items.numpy(), bonuses.numpy(), strict=True):
             if item != 0:
                 scores[row, catalog.indices == item] += bonus
@@ -134,11 +134,12 @@ def test_embeddings_are_the_towers_and_name_the_version(exact, towers, inputs):
     np.testing.assert_allclose(found["embedding"], own["embedding"], atol=1e-6)
     assert set(found["model_version"].numpy()) == {str(_VERSION).encode()}
     assert set(exact) == {"retrieve", "serving_default", "embed_query", "embed_item"}
-    assert set(found) == {"embedding", "repeat_item_ids", "repeat_bonuses", "model_version"}
-    ids = found["repeat_item_ids"].numpy().tolist()
-    assert ids == [[b"a00", b"b11"], ["b03-ü東".encode(), b""], [b"", b""]]
-    np.testing.assert_allclose(found["repeat_bonuses"], own["repeat_bonuses"], atol=1e-6)
-    assert ((found["repeat_bonuses"].numpy() != 0) == (found["repeat_item_ids"].numpy() != b"")).all()
+    assert set(found) == {"embedding", "bonus_item_ids", "bonuses", "model_version"}
+    ids = found["bonus_item_ids"].numpy()
+    assert ids[:, :2].tolist() == [[b"a00", b"b11"], ["b03-ü東".encode(), b""], [b"", b""]]
+    assert [len(set(row[2:].tolist()) - {b""}) > 0 for row in ids] == [True, True, False]  # neighbours
+    np.testing.assert_allclose(found["bonuses"], own["bonuses"], atol=1e-6)
+    assert (found["bonuses"].numpy()[ids == b""] == 0).all()
 
 
 def test_an_empty_batch_gets_an_empty_answer(exact, inputs):
@@ -165,8 +166,8 @@ class GivenTowers(tf.Module):
         super().__init__()
         self._given = {
             "embedding": tf.constant(vectors, tf.float32),
-            "repeat_items": tf.constant(repeats, tf.int64),
-            "repeat_bonuses": tf.constant(bonuses, tf.float32),
+            "bonus_items": tf.constant(repeats, tf.int64),
+            "bonuses": tf.constant(bonuses, tf.float32),
         }
         strings = tf.TensorSpec([None], tf.string)
         query = tf.function(lambda **inputs: self._embed(inputs["row"]))
@@ -225,14 +226,14 @@ def test_repeats_outside_the_catalogue_are_not_named(given_retriever, given_towe
     found = given_retriever["embed_query"](row=tf.range(NUM_ROWS, dtype=tf.float32))
     repeats, bonuses = (
         given_towers.signatures["embed_query"](row=tf.range(NUM_ROWS, dtype=tf.float32))[name].numpy()
-        for name in ("repeat_items", "repeat_bonuses")
+        for name in ("bonus_items", "bonuses")
     )
     id_of = {
         index: item_id for index, item_id in zip(given_catalog.indices, given_catalog.item_ids, strict=True) if index
     }
     names = [[id_of.get(item, b"") for item in row] for row in repeats]
-    assert found["repeat_item_ids"].numpy().tolist() == names
-    np.testing.assert_allclose(found["repeat_bonuses"], np.where(np.array(names) == b"", 0.0, bonuses))
+    assert found["bonus_item_ids"].numpy().tolist() == names
+    np.testing.assert_allclose(found["bonuses"], np.where(np.array(names) == b"", 0.0, bonuses))
     assert (np.array(names)[repeats != 0] == b"").any()
 
 

@@ -1,0 +1,157 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import neighbors as neighbors_module
+from trainer.associations import Neighbors
+from trainer.bonuses import Bonuses
+from trainer.neighbors import NeighborBonus
+from trainer.repeats import RepeatBonus
+
+RATE_FLOOR = 0.005
+KINDS = ("transitions", "cooccurrences")
+ROWS = (
+    [(3, 1, 0.0), (4, 2, 3.0), (3, 2, 40.0), (3, 1, 5000.0)],  # an item three times
+    [(0, 1, 1.0), (5, 3, 2.0), (0, 2, 9.0)],  # an unknown item counts nothing, not even as a newer one
+    [(0, 1, 1.0)],
+    [],
+    [(11, 0, 7.0), (1, 1, 7.0), (2, 1, 7.0)],  # one moment
+)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Neighbours of 12 items, 4 at most, by kind."""
+    random = np.random.default_rng(5)
+    found = {}
+    for kind in KINDS:
+        items, weights = np.zeros((12, 4), np.int32), np.zeros((12, 4), np.float32)
+        for item in range(1, 12):
+            number = random.integers(0, 5)
+            others = [other for other in range(1, 12) if other != item]
+            items[item, :number] = random.choice(others, number, replace=False)
+            weights[item, :number] = -np.sort(-random.uniform(0.01, 1, number))
+        found[kind] = Neighbors(items, weights)
+    return found
+
+
+@pytest.fixture(scope="module")
+def layer(parts, tables):
+    found = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=4)
+    found.fill(tables)
+    return found
+
+
+def plain_terms(parts, tables, row):
+    """Of one history: neighbour -> terms, by the formula."""
+    known = [(item, age) for item, _, age in row if item]
+    factors = {
+        "transitions": [1 / (1 + sum(other < age for _, other in known)) for _, age in known],
+        "cooccurrences": [float(item not in [i for i, _ in known[:n]]) for n, (item, _) in enumerate(known)],
+    }
+    sums = {kind: {} for kind in KINDS}
+    for kind in KINDS:
+        for (item, _), factor in zip(known, factors[kind], strict=True):
+            for other, weight in zip(tables[kind].items[item], tables[kind].weights[item], strict=True):
+                if factor and other and other not in [i for i, _ in known]:
+                    sums[kind][other] = sums[kind].get(other, 0) + factor * weight
+    found = {}
+    for other in {*sums["transitions"], *sums["cooccurrences"]}:
+        is_near = [other in sums[kind] for kind in KINDS]
+        logs = [math.log(sums[kind].get(other, 1.0)) for kind in KINDS]
+        sizes = [near * math.log(1 + sum(factors[kind])) for near, kind in zip(is_near, KINDS, strict=True)]
+        popularity = math.log(12 * max(parts.rates[other], RATE_FLOOR))
+        found[other] = [*map(float, is_near), *logs, *sizes, -popularity]
+    return found
+
+
+def by_item(items, terms, row):
+    """What is listed in a row, each item once."""
+    items, terms = items.numpy()[row], terms.numpy()[row]
+    assert (terms[items == 0] == 0).all()
+    listed = items[items != 0].tolist()
+    assert len(set(listed)) == len(listed)
+    return dict(zip(listed, terms[items != 0].tolist(), strict=True))
+
+
+def test_terms_equal_the_formula(layer, parts, tables, histories):
+    items, terms = layer.terms(histories(*ROWS))
+    assert items.dtype == tf.int64
+    assert items.shape == (5, 11)
+    assert terms.shape == (5, 11, layer.num_constants)
+    numbers = []
+    for number, row in enumerate(ROWS):
+        found, expected = by_item(items, terms, number), plain_terms(parts, tables, row)
+        assert found.keys() == expected.keys()
+        for item, values in expected.items():
+            assert found[item] == pytest.approx(values, rel=1e-5, abs=1e-6)
+        numbers.append(len(found))
+    assert numbers[2:4] == [0, 0]
+    assert min(numbers[:2]) >= 2
+
+
+def test_the_strongest_of_each_kind_are_listed(monkeypatch, layer, parts, tables, histories):
+    monkeypatch.setattr(neighbors_module, "NUM_LISTED", 1)
+    items, terms = layer.terms(histories(*ROWS))
+    whole = plain_terms(parts, tables, ROWS[0])
+    strongest = [
+        sorted((item for item, values in whole.items() if values[kind]), key=lambda i: -whole[i][2 + kind])[:1]
+        for kind in (0, 1)
+    ]
+    found = by_item(items, terms, 0)
+    assert set(found) == {*strongest[0], *strongest[1]}
+    assert len(found) < len(whole)
+    for item, values in found.items():
+        assert values == pytest.approx(whole[item], rel=1e-5, abs=1e-6)
+
+
+def test_order_does_not_matter_at_one_moment(layer, histories):
+    rows = [[(11, 1, 7.0), (1, 1, 7.0), (2, 1, 2.0)], [(1, 1, 7.0), (2, 1, 2.0), (11, 1, 7.0)]]
+    first, second = (by_item(*layer.terms(histories(*rows)), row) for row in (0, 1))
+    assert first.keys() == second.keys()
+    for item, values in first.items():
+        assert second[item] == pytest.approx(values, rel=1e-5, abs=1e-6)
+
+
+def test_without_neighbours_nothing_is_listed(parts, histories):
+    off = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=0)
+    for features in (histories(*ROWS), histories([], [])):
+        items, terms = off.terms(features)
+        assert items.shape[1] == 0
+        assert terms.shape[1:] == (0, off.num_constants)
+
+
+def test_a_batch_without_any_history_has_none(layer, histories):
+    items, terms = layer.terms(histories([], []))
+    assert not items.numpy().any()
+    assert not terms.numpy().any()
+
+
+@pytest.fixture
+def bonuses(parts, layer):
+    repeat = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR, num_events=4)
+    return Bonuses(repeat, layer, temperature=0.5)
+
+
+def test_both_bonuses_stand_side_by_side(bonuses, layer, histories):
+    features = histories(*ROWS)
+    bonuses.repeat(features)  # builds it
+    bonuses.constants = np.arange(7 + layer.num_constants, dtype=np.float32) / 10 - 1.0
+    np.testing.assert_allclose(bonuses.constants, np.arange(14) / 10 - 1.0, rtol=1e-5)
+    found = bonuses(features)
+    repeats, (near, terms) = bonuses.repeat(features), layer.terms(features)
+    np.testing.assert_array_equal(found.items, np.concatenate([repeats.items, near], axis=1))
+    plain = 0.5 * terms.numpy() @ (np.arange(7, 14) / 10 - 1.0)
+    np.testing.assert_allclose(found.bonuses[:, :4], repeats.bonuses, atol=1e-5)
+    np.testing.assert_allclose(found.bonuses[:, 4:], np.maximum(plain, 0), atol=1e-5)
+    assert (plain < 0).any()
+    assert (plain > 0).any()
+
+
+def test_a_fresh_neighbour_bonus_is_none(parts, tables, histories):
+    fresh = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=4)
+    fresh.fill(tables)
+    repeat = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR, num_events=4)
+    assert not Bonuses(repeat, fresh, temperature=1.0)(histories(*ROWS)).bonuses[:, 4:].numpy().any()

@@ -1,0 +1,117 @@
+"""The neighbour bonus: what an item that goes with the user's history scores beside the inner product."""
+
+import tensorflow as tf
+
+from schemas.features import FeatureGroups
+from trainer.associations import Neighbors
+from trainer.preprocessing import PADDING
+from trainer.tables import CatalogTable
+from trainer.tables import Features
+from trainer.tables import dense_indices
+
+NUM_LISTED = 200
+"""Strongest neighbours of a history that are listed, of each kind."""
+_KINDS = ("transitions", "cooccurrences")
+
+
+class NeighborBonus(tf.keras.layers.Layer):
+    """`max(0, sum over kinds of (c_0 + c_1 log s_j + c_2 log(1 + S)) - c_3 log(M f_j))`, for neighbours j of a history.
+
+    `s_j` is the sum of j's weights as a neighbour of the history's items: of `transitions` for each action, times `1 / (1 + newer
+    actions)`, of `cooccurrences` for each item once (see `trainer.associations`); `S` is the sum of these factors alone. A kind by
+    which j is no neighbour adds nothing. `f_j` is the item's popularity and M the entries of the item table. Never below 0: so an
+    index need not look for what an association lowers.
+
+    The tables are counted, not learned by steps; the constants are 0 until calibration fits them (see `trainer.calibration`).
+
+    Args:
+        groups: features of the schema.
+        catalog: popularity of the items.
+        rate_floor: popularity of an item without train positives.
+        num_neighbors: of each item and kind; 0: there is no bonus.
+    """
+
+    num_constants = 3 * len(_KINDS) + 1
+
+    def __init__(self, groups: FeatureGroups, catalog: CatalogTable, *, rate_floor: float, num_neighbors: int) -> None:
+        super().__init__(name="neighbor_bonus")
+        self._item = groups["history_item_id"]
+        self._age = groups["history_age_days"]
+        self._catalog = catalog
+        self._rate_floor = rate_floor
+        self.width = min(len(_KINDS) * NUM_LISTED, catalog.num_items - 1) if num_neighbors else 0
+        shape = [catalog.num_items, num_neighbors]
+        self._items, self._weights = (
+            {kind: self.add_weight(f"{kind}_{name}", shape, dtype, "zeros", trainable=False) for kind in _KINDS}
+            for name, dtype in (("items", tf.int32), ("weights", tf.float32))
+        )
+        self.constants = self.add_weight("constants", [self.num_constants], initializer="zeros", trainable=False)
+
+    def fill(self, neighbors: dict[str, Neighbors]) -> None:
+        """Takes the tables, by kind."""
+        for kind in _KINDS:
+            self._items[kind].assign(neighbors[kind].items)
+            self._weights[kind].assign(neighbors[kind].weights)
+
+    def terms(self, features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+        """Ragged [batch, n] lists -> the neighbours and what the constants multiply.
+
+        Returns:
+            [batch, m] int64, none of the history, each once a row, `PADDING` elsewhere; and [batch, m, constants], 0 where there
+            is no item.
+        """
+        history = dense_indices(features[self._item.transformed_name])
+        ages = features[self._age.transformed_name].to_tensor(0.0)
+        if not self.width:
+            return history[:, :0], tf.zeros([tf.shape(history)[0], 0, self.num_constants])
+        items, sums, totals = tf.map_fn(
+            lambda row: self._near(*row),
+            (history, ages),
+            fn_output_signature=(
+                tf.TensorSpec([self.width], tf.int64),
+                tf.TensorSpec([self.width, len(_KINDS)], tf.float32),
+                tf.TensorSpec([len(_KINDS)], tf.float32),
+            ),
+        )
+        is_near = sums > 0
+        rates = tf.reshape(self._catalog.rates(tf.reshape(items, [-1])), tf.shape(items))
+        popularity = tf.math.log(tf.maximum(rates, self._rate_floor) * self._catalog.num_items)
+        parts = (
+            tf.cast(is_near, tf.float32),
+            tf.where(is_near, tf.math.log(tf.where(is_near, sums, 1.0)), 0.0),
+            tf.where(is_near, tf.math.log1p(totals)[:, tf.newaxis, :], 0.0),
+            tf.where(items != PADDING, -popularity, 0.0)[:, :, tf.newaxis],
+        )
+        return items, tf.concat(parts, axis=2)
+
+    def _near(self, history: tf.Tensor, ages: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """One history [n] -> its strongest neighbours [m], their `s` [m, kinds] and the `S` [kinds]."""
+        is_known = history != PADDING
+        is_newer = (ages[tf.newaxis, :] < ages[:, tf.newaxis]) & is_known[tf.newaxis, :]
+        newer = tf.math.count_nonzero(is_newer, axis=1, dtype=tf.float32)
+        is_again = tf.linalg.band_part(tf.cast(history[:, tf.newaxis] == history[tf.newaxis, :], tf.int32), -1, 0)
+        is_first = tf.reduce_sum(is_again, axis=1) == 1
+        factors = (
+            tf.where(is_known, 1.0 / (1.0 + newer), 0.0),
+            tf.cast(is_known & is_first, tf.float32),
+        )
+        # The history comes first, so that its items have the first places among the distinct ones.
+        listed = [tf.constant([PADDING], tf.int64), history]
+        weights = [tf.zeros([tf.size(history) + 1, len(_KINDS)])]
+        for place, kind in enumerate(_KINDS):
+            listed.append(tf.reshape(tf.cast(tf.gather(self._items[kind], history), tf.int64), [-1]))
+            products = tf.reshape(tf.gather(self._weights[kind], history) * factors[place][:, tf.newaxis], [-1, 1])
+            weights.append(tf.pad(products, [[0, 0], [place, len(_KINDS) - 1 - place]]))
+        distinct, places = tf.unique(tf.concat(listed, axis=0))
+        sums = tf.math.unsorted_segment_sum(tf.concat(weights, axis=0), places, tf.size(distinct))
+        num_own = 1 + tf.reduce_max(places[: tf.size(history) + 1])
+        distinct, sums = distinct[num_own:], sums[num_own:]
+        is_listed = tf.zeros([tf.size(distinct)], tf.bool)
+        for place in range(len(_KINDS)):
+            best = tf.math.top_k(sums[:, place], tf.minimum(NUM_LISTED, tf.size(distinct))).indices
+            is_best = tf.scatter_nd(best[:, tf.newaxis], tf.ones_like(best), tf.shape(distinct)) > 0
+            is_listed |= is_best & (sums[:, place] > 0)
+        items, sums = tf.boolean_mask(distinct, is_listed), tf.boolean_mask(sums, is_listed)
+        rest = self.width - tf.size(items)
+        totals = tf.stack([tf.reduce_sum(factor) for factor in factors])
+        return tf.pad(items, [[0, rest]]), tf.pad(sums, [[0, rest], [0, 0]]), totals
