@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.calibration import SCALES
-from trainer.calibration import Histories
+from trainer.calibration import Listed
 from trainer.calibration import fit_constants
 from trainer.inputs import ITEM
 from trainer.model import ConversionModel
@@ -156,16 +156,17 @@ class Validation(tf.keras.callbacks.Callback):
 
     def _fit(self, rows: list[_Rows], popularity: tf.Tensor, scale: float, guess: np.ndarray) -> np.ndarray:
         parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
-        histories = Histories(
-            normalizers=np.concatenate([part[0].numpy() for part in parts]),
-            logits=_joined((part[1] for part in parts), -np.inf),
-            terms=_joined((batch.terms for batch in rows), 0.0),
-            is_target=_joined(
-                (batch.is_there & (batch.places == batch.targets[:, tf.newaxis]) for batch in rows), False
-            ),
+        is_there = [batch.is_there.numpy() for batch in rows]
+        is_target = [(batch.places == batch.targets[:, tf.newaxis]).numpy() for batch in rows]
+        listed = Listed(
             weights=self._weights,
+            normalizers=np.concatenate([part[0].numpy() for part in parts]),
+            rows=np.repeat(np.arange(len(self._weights)), np.concatenate([mask.sum(axis=1) for mask in is_there])),
+            logits=_picked((part[1].numpy() for part in parts), is_there),
+            terms=_picked((batch.terms.numpy() for batch in rows), is_there),
+            is_target=_picked(is_target, is_there),
         )
-        return fit_constants(histories, self._model.bonuses.constants, guess)
+        return fit_constants(listed, self._model.bonuses.constants, guess)
 
     def _recalls(
         self, rows: list[_Rows], popularity: tf.Tensor, scale: float, constants: np.ndarray
@@ -205,10 +206,9 @@ class Validation(tf.keras.callbacks.Callback):
 
     @tf.function(reduce_retracing=True)
     def _normalize(self, rows: _Rows, popularity: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """[b] log of the sum of exp(logit), and [b, n] logits of the history, -inf where there is none."""
+        """[b] log of the sum of exp(logit), and [b, n] logits of what is listed."""
         logits = scale * rows.products + popularity
-        own = tf.where(rows.is_there, tf.gather(logits, rows.places, batch_dims=1), -np.inf)
-        return tf.reduce_logsumexp(logits, axis=1), own
+        return tf.reduce_logsumexp(logits, axis=1), tf.gather(logits, rows.places, batch_dims=1)
 
     @tf.function(reduce_retracing=True)
     def _ranks(
@@ -231,13 +231,9 @@ class Validation(tf.keras.callbacks.Callback):
         return of_all - 0.5, tf.where(is_repeat, float("nan"), of_new - 0.5)
 
 
-def _joined(parts: Iterable[tf.Tensor], fill: Any) -> np.ndarray:
-    """Of tensors [b, n, ...], whose n differ."""
-    arrays = [part.numpy() for part in parts]
-    width = max(array.shape[1] for array in arrays)
-    return np.concatenate(
-        [np.pad(a, [(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2), constant_values=fill) for a in arrays]
-    )
+def _picked(arrays: Iterable[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:
+    """[entries, ...] of arrays [b, n, ...], row by row."""
+    return np.concatenate([array[mask] for array, mask in zip(arrays, masks, strict=True)]).astype(np.float64)
 
 
 def _before(scores: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.calibration import Histories
+from trainer.calibration import Listed
 from trainer.calibration import fit_constants
 from trainer.calibration import log_likelihood
 
@@ -9,7 +9,7 @@ START = np.array([3.0, 0.8, 0.0, 0.25])
 
 
 def planted(*, num_rows, constants, seed=0, num_items=40, length=5):
-    """Rows whose targets are drawn from a softmax with these constants: logits [rows, items], history [rows, n], and Histories."""
+    """Rows whose targets are drawn from a softmax: logits [rows, items], history, targets, terms [rows, n, 4] and Listed."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(num_rows, num_items))
     history = np.argsort(random.random((num_rows, num_items)), axis=1)[:, :length]
@@ -19,10 +19,12 @@ def planted(*, num_rows, constants, seed=0, num_items=40, length=5):
     raised = with_bonus(logits, history, terms, constants)
     chances = np.exp(raised) / np.exp(raised).sum(axis=1, keepdims=True)
     targets = np.array([random.choice(num_items, p=row) for row in chances])
-    own = np.where(is_there, np.take_along_axis(logits, history, axis=1), -np.inf)
+    own = np.take_along_axis(logits, history, axis=1)
     normalizers = np.log(np.exp(logits).sum(axis=1))
-    is_target = is_there & (history == targets[:, np.newaxis])
-    return logits, history, targets, Histories(normalizers, own, terms, is_target, np.ones(num_rows))
+    is_target = history == targets[:, np.newaxis]
+    of_row, _ = np.nonzero(is_there)
+    entries = (of_row, own[is_there], terms[is_there], is_target[is_there])
+    return logits, history, targets, terms, Listed(np.ones(num_rows), normalizers, *entries)
 
 
 def with_bonus(logits, history, terms, constants):
@@ -42,11 +44,11 @@ def test_the_planted_constants_are_found():
 
 def test_no_constants_near_those_found_are_likelier():
     """Against the full softmax, row by row, in numpy."""
-    logits, history, targets, rows = planted(num_rows=300, constants=np.array([2.0, 0.0, -1.0, 0.5]))
+    logits, history, targets, terms, rows = planted(num_rows=300, constants=np.array([2.0, 0.0, -1.0, 0.5]))
     rows = rows._replace(weights=np.random.default_rng(1).random(300))
 
     def loss(constants):
-        raised = with_bonus(logits, history, rows.terms, constants)
+        raised = with_bonus(logits, history, terms, constants)
         own = raised[np.arange(300), targets] - np.log(np.exp(raised).sum(axis=1))
         pull = constants - START
         return -(rows.weights @ own) / rows.weights.sum() + 1e-3 * pull @ pull / 2
@@ -63,7 +65,8 @@ def test_no_constants_near_those_found_are_likelier():
 
 
 def test_rows_without_histories_leave_the_constants_as_they_are():
-    empty = Histories(np.zeros(7), np.zeros((7, 0)), np.zeros((7, 0, 4)), np.zeros((7, 0), bool), np.ones(7))
+    none = np.zeros(0)
+    empty = Listed(np.ones(7), np.zeros(7), none.astype(int), none, np.zeros((0, 4)), none.astype(bool))
     np.testing.assert_allclose(fit_constants(empty, START), START)
 
 
