@@ -7,8 +7,8 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-_LIFT = 1.5
-"""Recall@100 over popularity's that is called far more."""
+_LIFT, _LIFT_NEW = 2.0, 1.4
+"""Recall@100 over popularity's that is called far more, of all and of new ones: 4.1 and 1.6 were measured."""
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,5 @@ def test_all_conversions_are_found_far_more_often_than_by_popularity(metrics):
     assert lift(metrics, "all") > _LIFT
 
 
-def test_new_conversions_are_found_more_often_than_by_popularity(metrics):
-    assert lift(metrics, "new") > 1
-
-
-@pytest.mark.xfail(strict=True, reason="New items are found about 1.1 times as often: see the README's results.")
 def test_new_conversions_are_found_far_more_often_than_by_popularity(metrics):
-    assert lift(metrics, "new") > _LIFT
+    assert lift(metrics, "new") > _LIFT_NEW
