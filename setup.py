@@ -11,6 +11,8 @@ PIPELINE = [
     "tfx==1.16.0",
     "apache-beam==2.65.0",
     "pandas>=1.5,<2",
+    "scipy>=1.10,<2",
+    "threadpoolctl>=3",
     "openpyxl>=3.1",
     "tqdm>=4.66",
     "setuptools<81",

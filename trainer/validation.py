@@ -102,7 +102,7 @@ class Validation(tf.keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Measures the start."""
-        self._neighbors = [self._model.bonuses.neighbor.terms(batch) for batch in self._batches]
+        self._neighbors = [self._near(batch) for batch in self._batches]
         self._measure()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -188,6 +188,10 @@ class Validation(tf.keras.callbacks.Callback):
     @tf.function(reduce_retracing=True)
     def _embed(self, items: tf.Tensor) -> tf.Tensor:
         return self._model.item_tower(self._model.catalog.rows(items))
+
+    @tf.function(reduce_retracing=True)
+    def _near(self, batch: Features) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._model.bonuses.neighbor.terms(batch)
 
     @tf.function(reduce_retracing=True)
     def _read(self, batch: Features, neighbors: tuple[tf.Tensor, tf.Tensor], vectors: tf.Tensor) -> _Rows:
