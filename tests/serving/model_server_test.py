@@ -221,16 +221,22 @@ def test_new_version_takes_over_without_a_failed_request_and_falls_back_when_rem
                 except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
                     failures.append(error)
 
+    def wait_for_more_answers():
+        """Two of each thread: the first may have been asked for before."""
+        enough, deadline = len(answers) + 4, time.monotonic() + 60
+        while len(answers) < enough and not failures and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     threads = [threading.Thread(target=hammer) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
         model_server.publish(toy, 2)
         model_server.wait_for_line("^Serving retriever version 2 at ")
-        time.sleep(0.3)
+        wait_for_more_answers()
         model_server.remove(2)
         model_server.wait_for_line("^Serving retriever version 1 at ")
-        time.sleep(0.3)
+        wait_for_more_answers()
     finally:
         done.set()
         for thread in threads:
