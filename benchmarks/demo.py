@@ -19,7 +19,7 @@ _SLICES = {
     ],
     "marketplace_simulator": ["source.num_users=2000", "source.num_items=2000"],
 }
-"""So that the whole command takes about 10 minutes on 2 cores; `--full` drops them."""
+"""So that the whole command takes under 10 minutes on 2 cores; `--full` drops them."""
 _NUM_USERS = 3
 _SERVER_START_S = 180
 _SERVER_STOP_S = 30

@@ -98,9 +98,9 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
         tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
         _Progress(total, batch_size),
     ]
-    fill_neighbors(model, split.rows.at(split.rows.moments_us < split.boundary_us), config)
     held_out = validation_batches(files, spec, split, max_rows=config.max_validation_rows)
     if held_out:
+        fill_neighbors(model, split.rows.at(split.rows.moments_us < split.boundary_us), config)
         every_steps = max(1, steps_per_epoch // config.validations_per_epoch)
         checkpoint = str(folder / "checkpoints" / "best")
         callbacks.append(

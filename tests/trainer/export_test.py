@@ -63,7 +63,7 @@ def test_a_fresh_process_gives_the_live_models_outputs(market, trained, fresh_pr
             np.testing.assert_allclose(found[name], value.numpy(), atol=1e-5, err_msg=f"{signature}: {name}")
 
 
-def test_bonuses_name_items_by_their_index(market, towers):
+def test_bonuses_name_items_by_their_index(market, trained, towers):
     catalog = towers.signatures[EMBED_ITEM_EXAMPLES](examples=tf.constant(market.serialized(market.catalog)))
     id_of = dict(zip(catalog["item_index"].numpy(), (row["item_id"] for row in market.catalog), strict=True))
     assert len(id_of) == len(market.catalog)
@@ -71,8 +71,9 @@ def test_bonuses_name_items_by_their_index(market, towers):
     found = towers.signatures[EMBED_QUERY_EXAMPLES](examples=tf.constant(market.serialized(market.evaluation)))
     for row, items in zip(market.evaluation, found["bonus_items"].numpy(), strict=True):
         listed = [id_of[item] for item in items if item != NO_ITEM]
-        assert len(set(listed)) == len(listed)
-        assert set(row["history_item_id"]) < set(listed)  # and neighbours
+        repeats = [id_of[item] for item in items[: -trained.model.bonuses.neighbor.width] if item != NO_ITEM]
+        assert sorted(repeats) == sorted(set(row["history_item_id"]))
+        assert len(set(listed)) == len(listed) > len(repeats)  # and neighbours
 
 
 def test_an_unknown_item_has_no_index(market, towers):
@@ -82,9 +83,10 @@ def test_an_unknown_item_has_no_index(market, towers):
     assert found[1] == NO_ITEM
 
 
-def test_without_any_history_there_is_no_bonus(market, towers):
+def test_without_any_history_there_is_no_bonus(market, trained, towers):
     examples = market.serialized([{"surface": "home"}, {"surface": "search"}])
     found = towers.signatures[EMBED_QUERY_EXAMPLES](examples=tf.constant(examples))
+    assert found["bonus_items"].shape == found["bonuses"].shape == (2, trained.model.bonuses.neighbor.width)
     assert not found["bonus_items"].numpy().any()
     assert not found["bonuses"].numpy().any()
     assert np.isfinite(found["embedding"]).all()

@@ -139,7 +139,10 @@ def test_embeddings_are_the_towers_and_name_the_version(exact, towers, inputs):
     assert ids[:, :2].tolist() == [[b"a00", b"b11"], ["b03-ü東".encode(), b""], [b"", b""]]
     assert [len(set(row[2:].tolist()) - {b""}) > 0 for row in ids] == [True, True, False]  # neighbours
     np.testing.assert_allclose(found["bonuses"], own["bonuses"], atol=1e-6)
-    assert (found["bonuses"].numpy()[ids == b""] == 0).all()
+    bonuses = found["bonuses"].numpy()
+    assert ((bonuses[:, :2] != 0) == (ids[:, :2] != b"")).all()
+    assert (bonuses[ids == b""] == 0).all()
+    assert (bonuses[:, 2:] >= 0).all()
 
 
 def test_an_empty_batch_gets_an_empty_answer(exact, inputs):
