@@ -8,6 +8,7 @@ from pathlib import Path
 _PROJECT = Path(__file__).resolve().parents[1]
 
 EXAMPLES_CODE = ("tfx_pipeline/components/example_gen.py",)
+VALIDATION_CODE = ("tfx_pipeline/components/schema_validator.py",)
 TRANSFORM_CODE = ("trainer/preprocessing.py",)
 TRAINER_CODE = ("trainer/run.py",)
 INDEX_CODE = ("tfx_pipeline/components/indexer.py",)

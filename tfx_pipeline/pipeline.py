@@ -115,7 +115,11 @@ def _data(places: Places, schema: schema_pb2.Schema, config: RunConfig) -> _Data
     schema_gen = tfx.components.ImportSchemaGen(schema_file=str(places.schema_file))
 
     # Stops the run when a split does not fit the schema.
-    validator = SchemaValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
+    validator = SchemaValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        code_digest=digest.code_digest(digest.VALIDATION_CODE),
+    )
     return _Data(example_gen, statistics_gen, schema_gen, validator)
 
 

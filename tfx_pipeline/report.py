@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tfx_pipeline import strict_json
 from tfx_pipeline.atomic import write_text
 from tfx_pipeline.components.evaluator import METRICS_FILE
 from tfx_pipeline.configs import RunConfig
@@ -29,7 +30,7 @@ def write_metrics(root: Path, record: RunRecord, facts: dict[str, Any], config: 
         **metrics,
         "config": config.to_dict(),
     }
-    write_text(root / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    write_text(root / METRICS_FILE, strict_json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
@@ -60,5 +61,9 @@ def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:
             for scorer in ("model", "popularity", "best_possible"):
                 if scorer in values:
                     name = f"{title}, {kind} ({values[number]:,}): {scorer.replace('_', ' ')}"
-                    lines.append(f"{name:<52}"[:52] + "".join(f"{value:>8.3f}" for value in values[scorer].values()))
+                    lines.append(f"{name:<52}"[:52] + "".join(map(_figure, values[scorer].values())))
     return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return f"{'none':>8}" if value is None else f"{value:>8.3f}"

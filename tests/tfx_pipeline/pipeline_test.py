@@ -9,13 +9,17 @@ from tfx_pipeline.pipeline import create_pipeline
 
 
 @pytest.fixture(scope="module")
-def upstream(tmp_path_factory):
-    """Ids of the components before each, in the pipeline's order."""
+def components(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     places = Places.below(root, dataset=Path("tables"), schema_file=root / "schema.pbtxt")
     config = build_config("tables", file=None, settings=[])
-    pipeline = create_pipeline(places, load_schema(), config, run_id="1", beam_args=[])
-    return {component.id: {node.id for node in component.upstream_nodes} for component in pipeline.components}
+    return create_pipeline(places, load_schema(), config, run_id="1", beam_args=[]).components
+
+
+@pytest.fixture(scope="module")
+def upstream(components):
+    """Ids of the components before each, in the pipeline's order."""
+    return {component.id: {node.id for node in component.upstream_nodes} for component in components}
 
 
 def test_it_has_the_ten_components_each_after_what_it_reads(upstream):
@@ -46,3 +50,11 @@ def test_it_has_the_ten_components_each_after_what_it_reads(upstream):
 )
 def test_the_gates_come_before_what_they_guard(upstream, component, gates):
     assert gates <= upstream[component]
+
+
+def test_a_change_of_our_code_is_seen_by_the_cache_of_every_step_that_runs_it(components):
+    stock = {"StatisticsGen", "ImportSchemaGen"}
+    never_cached = {"VersionedPusher"}  # its input is another in each run
+    for component in components:
+        has_digest = "code_digest" in str(component.exec_properties)
+        assert has_digest == (component.id not in stock | never_cached), component.id

@@ -15,6 +15,7 @@ from tfx.types.standard_artifacts import ModelBlessing
 from tfx.types.standard_artifacts import ModelEvaluation
 from tfx.utils import path_utils
 
+from tfx_pipeline import strict_json
 from tfx_pipeline.components.example_gen import read_facts
 from tfx_pipeline.components.indexer import KIND_PROPERTY
 from tfx_pipeline.components.indexer import VERSION_PROPERTY
@@ -75,7 +76,7 @@ def RetrievalEvaluator(  # noqa: N802 (a TFX component is named like a class)
     )
     metrics["blessed"] = not metrics["refusals"]
     tf.io.gfile.makedirs(evaluation.uri)
-    Path(evaluation.uri, METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
+    Path(evaluation.uri, METRICS_FILE).write_text(strict_json.dumps(metrics, indent=2) + "\n")
     _bless(blessing, retriever, is_blessed=metrics["blessed"])
 
 

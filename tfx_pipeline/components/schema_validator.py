@@ -1,14 +1,21 @@
 """SchemaValidator: TFX's ExampleValidator, with each split in its environment, that stops the run on an anomaly."""
 
 from typing import Any
+from typing import ClassVar
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.components.example_validator import component
 from tfx.components.example_validator import executor
 from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base import base_component
 from tfx.dsl.components.base import executor_spec
+from tfx.types import BaseChannel
+from tfx.types import Channel
 from tfx.types import artifact_utils
+from tfx.types import component_spec
+from tfx.types import standard_artifacts
+from tfx.types import standard_component_specs
 from tfx.utils import io_utils
 
 from schemas.features import ENVIRONMENT_OF_SPLIT
@@ -46,10 +53,31 @@ class _Executor(executor.Executor):
             )
 
 
-class SchemaValidator(component.ExampleValidator):
-    """ExampleValidator with environments: `train` and `eval` TRAINING, `queries` SERVING, the rest CATALOG."""
+class _Spec(standard_component_specs.ExampleValidatorSpec):
+    PARAMETERS: ClassVar = {
+        **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
+        "code_digest": component_spec.ExecutionParameter(type=str),
+    }
 
+
+class SchemaValidator(component.ExampleValidator):
+    """ExampleValidator with environments: `train` and `eval` TRAINING, `queries` SERVING, the rest CATALOG.
+
+    Args:
+        statistics: of all splits.
+        schema: that they must fit.
+        code_digest: of this project's source, so that TFX's cache does not pass what older code passed.
+    """
+
+    SPEC_CLASS = _Spec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(_Executor)
+
+    def __init__(self, statistics: BaseChannel, schema: BaseChannel, *, code_digest: str) -> None:
+        anomalies = Channel(type=standard_artifacts.ExampleAnomalies)
+        spec = _Spec(
+            statistics=statistics, schema=schema, exclude_splits="[]", anomalies=anomalies, code_digest=code_digest
+        )
+        base_component.BaseComponent.__init__(self, spec=spec)  # the stock constructor knows no further parameter
 
 
 def describe(anomalies: anomalies_pb2.Anomalies) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from schemas import tables
 from schemas.features import Feature
+from tfx_pipeline import strict_json
 from tfx_pipeline.examples.config import MICROSECONDS
 from tfx_pipeline.examples.config import MICROSECONDS_PER_DAY
 
@@ -38,8 +39,9 @@ REMEDIES = {
 
 def dead_letter(table: str, reason: str, place: str, row: Any) -> str:
     """One JSON line: what was set aside, why, from where and what to do."""
-    return json.dumps(
+    return strict_json.dumps(
         {"table": table, "reason": reason, "remedy": REMEDIES.get(reason, ""), "place": place, "row": row},
+        as_text=True,
         default=str,
         ensure_ascii=False,
     )

@@ -124,6 +124,8 @@ def test_parquet_nan_is_invalid_and_null_is_missing(tmp_path, run):
         "nan_dur": "invalid_duration",
         "nan_val": "invalid_value",
     }
+    by_user = {letter["row"]["user_id"]: letter["row"] for letter in letters}
+    assert by_user["nan_dur"]["click_duration_s"] == by_user["nan_val"]["value"] == "nan"  # JSON has no NaN
     assert {user: row[3:5] for user, row in rows} == {"null": (None, None), "fine": (2.0, 3.0)}
 
 
