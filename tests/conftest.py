@@ -1,9 +1,27 @@
 """Fixtures that tests of several packages share, from the modules in `shared`."""
 
+import re
 import sys
 from pathlib import Path
+
+from xdist.scheduler import LoadFileScheduling
 
 import trainer  # noqa: F401 (chooses Keras 2 before any test imports TensorFlow)
 
 sys.path.append(str(Path(__file__).parent / "shared"))
 pytest_plugins = ("fresh_process", "planted_market", "planted_model")
+
+_ROOT = Path(__file__).parents[1]
+_NEEDS_MARKET = re.compile(r"def \w+\([^)]*\b(market|trained|towers)\b")
+
+
+class _ByFile(LoadFileScheduling):
+    """Tests of one file run in one process, and so do all that need the market: making it and training takes a minute."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "market" if _NEEDS_MARKET.search((_ROOT / file).read_text()) else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _ByFile(config, log)

@@ -1,4 +1,5 @@
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -144,6 +145,17 @@ def rank(scores, target, known):
     return sum(score > scores[target] for score in others) + sum(score == scores[target] for score in others) / 2
 
 
+@pytest.fixture
+def eager():
+    """For a few steps on a few rows, building graphs would take most of the time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not apply to tf.data functions", UserWarning)
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eager")
 def test_a_run_that_does_not_improve_stops_and_goes_back_to_its_best(
     market, small_config, files, spec, tmp_path, caplog
 ):
@@ -161,6 +173,7 @@ def test_a_run_that_does_not_improve_stops_and_goes_back_to_its_best(
     Towers(model, market.tf_transform, market.groups).signatures()  # exports after the weights came back
 
 
+@pytest.mark.usefixtures("eager")
 def test_without_enough_rows_the_last_weights_are_taken_and_it_is_said(
     market, small_config, files, spec, tmp_path, caplog
 ):
@@ -171,6 +184,7 @@ def test_without_enough_rows_the_last_weights_are_taken_and_it_is_said(
     assert "No validation: fewer than 50 conversions are held out" in caplog.text
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_loss_that_is_no_number_ends_the_run_and_says_what_to_do(market, small_config, files, spec, tmp_path):
     config = small_config(learning_rate=1e30, clip_norm=1e30, validation_share=0.0, epochs=2)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
