@@ -1,5 +1,6 @@
 """Measures a retriever: recall over the full catalogue beside popularity's, the best possible, and the index's loss."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -55,19 +56,24 @@ def measure_rows(rows: EvalRows, catalog: Catalog, oracle: Oracle | None) -> Met
 
 
 def measure_users(rows: UserRows, catalog: Catalog) -> Metrics:
-    """Macro-averaged recall over users as of the cut; `new` leaves out what the user had converted on before."""
+    """Macro-averaged recall over users as of the cut; `new` leaves out what the user had converted on before.
+
+    `all_with_history` and `new_with_history` are the same over the users of whom anything is known: to the others a model can give
+    little but popularity.
+    """
     num_items = len(catalog.item_ids)
     popularity = catalog.positive_rates
     scorers = {
         "model": vector_scorer(rows.queries, catalog.vectors),
         "popularity": lambda block: np.broadcast_to(popularity, (block.stop - block.start, num_items)),
     }
-    metrics: Metrics = {"all": {}, "new": {}}
+    metrics: Metrics = {"all": {}, "new": {}, "all_with_history": {}, "new_with_history": {}}
     for name, scorer in scorers.items():
-        by_kind = zip(metrics, set_ranks(scorer, rows.targets, rows.known, num_items=num_items), strict=True)
-        for kind, found in by_kind:
-            metrics[kind]["num_users"] = sum(len(row) > 0 for row in found)
-            metrics[kind][name] = {f"recall@{k}": macro_recall_at(found, k) for k in KS}
+        of_all, of_new = set_ranks(scorer, rows.targets, rows.known, num_items=num_items)
+        with_history = (list(itertools.compress(found, rows.has_history)) for found in (of_all, of_new))
+        for values, found in zip(metrics.values(), (of_all, of_new, *with_history), strict=True):
+            values["num_users"] = sum(len(row) > 0 for row in found)
+            values[name] = {f"recall@{k}": macro_recall_at(found, k) for k in KS}
     return metrics
 
 

@@ -62,11 +62,13 @@ class UserRows:
         queries: of the users.
         targets: per user, positions of what the user converted on afterwards.
         known: per user, positions of what the user had converted on before.
+        has_history: [users] bool, whether anything is known of what the user did.
     """
 
     queries: Queries
     targets: list[np.ndarray]
     known: list[np.ndarray]
+    has_history: np.ndarray
 
 
 def read_eval_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows: int, seed: int) -> EvalRows:
@@ -120,12 +122,16 @@ def read_user_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
     if len(records) > max_rows:
         chosen = np.random.default_rng(seed).choice(len(records), max_rows, replace=False)
         records = [records[index] for index in np.sort(chosen)]
-    spec = {name: tf.io.RaggedFeature(tf.string) for name in ("target_item_ids", "known_item_ids")}
-    found: dict[str, list[np.ndarray]] = {name: [] for name in spec}
+    found: dict[str, list[np.ndarray]] = {"target_item_ids": [], "known_item_ids": []}
+    spec = {name: tf.io.RaggedFeature(tf.string) for name in (*found, contract.HISTORY_ITEM_ID)}
+    lengths = [np.zeros(0, dtype=np.int64)]
     for batch in _batches(records):
-        for name, lists in tf.io.parse_example(batch, spec).items():
+        parsed = tf.io.parse_example(batch, spec)
+        lengths.append(parsed.pop(contract.HISTORY_ITEM_ID).row_lengths().numpy())
+        for name, lists in parsed.items():
             found[name].extend(_positions_of_lists(lists, catalog))
-    return UserRows(_embed(records, towers, catalog), found["target_item_ids"], found["known_item_ids"])
+    targets, known = found.values()
+    return UserRows(_embed(records, towers, catalog), targets, known, np.concatenate(lengths) > 0)
 
 
 def positions(item_ids: np.ndarray, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:

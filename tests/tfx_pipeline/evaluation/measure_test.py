@@ -109,14 +109,18 @@ def test_users_are_measured_over_all_and_over_what_is_new(catalog):
     vectors = np.linspace(1, 0, NUM_ITEMS, dtype=np.float32)[np.newaxis].repeat(3, axis=0)  # ranks are positions
     targets = [np.array([2, 11]), np.array([], int), np.array([5])]
     known = [np.array([0, 2]), np.array([], int), np.array([5])]
-    found = measure_users(UserRows(queries(vectors), targets, known), catalog)
+    has_history = np.array([True, True, False])
+    found = measure_users(UserRows(queries(vectors), targets, known, has_history), catalog)
     assert found["all"]["num_users"] == 2  # the second user bought nothing
     assert found["all"]["model"]["recall@10"] == 0.75  # a half and all
     assert found["new"]["num_users"] == 1
     assert found["new"]["model"]["recall@10"] == 1.0  # without items 0 and 2, item 11 has rank 9
     assert found["all"]["popularity"]["recall@10"] == 0.75  # the same order here
+    assert found["all_with_history"]["num_users"] == 1
+    assert found["all_with_history"]["model"]["recall@10"] == 0.5  # the third user had none
+    assert found["new_with_history"]["popularity"]["recall@10"] == 1.0
     bonus = queries(vectors, [[11], [], list(range(6, 16))], [[1.0], [], [1.0] * 10])
-    found = measure_users(UserRows(bonus, targets, known), catalog)
+    found = measure_users(UserRows(bonus, targets, known, has_history), catalog)
     assert found["all"]["model"]["recall@10"] == 0.5  # both; none, ten items came before it
 
 
@@ -286,6 +290,13 @@ def test_only_the_catalogues_items_repeat(catalog, tmp_path):
         assert bonuses.tolist() == [1.0, 2.0, 3.0]
     assert sorted(places.tolist() for places in found.targets) == [[], [2, 5]]
     assert sorted(places.tolist() for places in found.known) == [[], [9]]
+    assert not found.has_history.any()
+
+
+def test_a_history_is_seen_even_of_items_that_are_gone(tmp_path, catalog):
+    rows = {"user_id": "a", "history_item_id": ["gone"]}, {"user_id": "b"}
+    found = read_user_rows(write_users(tmp_path, *rows), GivenTowers(), catalog, max_rows=10, seed=1)
+    assert sorted(found.has_history.tolist()) == [False, True]
 
 
 @pytest.mark.parametrize("given", [{"vector": (float("nan"), 0.0)}, {"items": (1,), "bonuses": (float("inf"),)}])
