@@ -68,7 +68,7 @@ def validation(trained, files, spec, tmp_path):
 def ranks_of(validation, scale, constants):
     """[rows] ranks, among all and among the new."""
     vectors, popularity = validation._catalog()
-    neighbors = [validation._model.bonuses.neighbor.terms(batch) for batch in validation._batches]
+    neighbors = [validation._near(batch) for batch in validation._batches]
     rows = [validation._read(*parts, vectors) for parts in zip(validation._batches, neighbors, strict=True)]
     parts = (tf.constant(scale, tf.float32), tf.constant(constants, tf.float32))
     ranks = [validation._ranks(batch, popularity, *parts) for batch in rows]
@@ -82,11 +82,12 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
     of_all, of_new = ranks_of(validation, scale, own)
     rate_all, rate_new = ranks_of(validation, 0.0, np.zeros_like(own))
     model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
+    bonuses = tf.function(model.bonuses.__call__, reduce_retracing=True)
     items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
     vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
     row = 0
     for batch in validation._batches:
-        queries, repeats = model.query_tower(batch).numpy(), model.bonuses(batch)
+        queries, repeats = model.query_tower(batch).numpy(), bonuses(batch)
         queries[:, :-1] *= scale
         for number, query in enumerate(queries):
             scores = vectors @ query
