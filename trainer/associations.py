@@ -107,9 +107,8 @@ def cooccurrences(rows: Rows, *, num_items: int, num_neighbors: int, ridge: floa
         ridge: in users, > 0.
     """
     matrix = _users_by_items(_latest(rows), num_items)
-    with threadpool_limits(
-        1, "blas"
-    ):  # on a hundred unknowns a second thread costs more than it saves: 26 s against 11 s
+    # On a hundred unknowns a second thread costs more than it saves: 26 s against 11 s.
+    with threadpool_limits(1, "blas"):
         found = list(_regressions(matrix, num_neighbors, ridge))
     empty = (np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     sources, targets, weights = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
