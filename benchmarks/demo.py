@@ -19,7 +19,7 @@ _SLICES = {
     ],
     "marketplace_simulator": ["source.num_users=2000", "source.num_items=2000"],
 }
-"""So that the whole command takes under 10 minutes on 2 cores; `--full` drops them."""
+"""So that the whole command takes about 10 minutes on 2 cores; `--full` drops them."""
 _NUM_USERS = 3
 _SERVER_START_S = 180
 _SERVER_STOP_S = 30
@@ -71,7 +71,7 @@ def _server(base: Path) -> Iterator[str]:
 def _address(process: subprocess.Popen) -> str:
     deadline_s = time.monotonic() + _SERVER_START_S
     for line in process.stdout or ():
-        print(line.rstrip())
+        print(line.rstrip(), flush=True)
         if found := re.search(r"Serving \S+ version \d+ at (\S+)", line):
             return found.group(1)
         if time.monotonic() > deadline_s:
