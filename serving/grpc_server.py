@@ -1,6 +1,5 @@
 """Serves a model's newest version over gRPC until the process is asked to end. Imports TensorFlow."""
 
-import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ from serving import saved_model
 from serving.model_requests import ServedModels
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
+from serving.server_flags import ServerFlags
 from serving.shutdown import Shutdown
 from serving.version_poller import VersionPoller
 from serving.versions import ModelVersions
@@ -26,7 +26,7 @@ _CANCEL_S = 1.0
 """For telling the clients of cancelled requests."""
 
 
-def serve(flags: argparse.Namespace, shutdown: Shutdown, *, drain_s: float) -> int:
+def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
     """Serves until `shutdown` asks to end, then finishes the running requests.
 
     Args:
@@ -41,7 +41,7 @@ def serve(flags: argparse.Namespace, shutdown: Shutdown, *, drain_s: float) -> i
     if unregistered:
         print(f"ScaNN retrievers will not load: {unregistered}", file=sys.stderr)
     versions = ModelVersions(flags.model_base_path, saved_model.load)
-    server = _grpc_server(ServedModels(flags.model_name, versions), num_threads=flags.num_threads)
+    server = _grpc_server(ServedModels(flags.model_name, versions), num_threads=flags.grpc_max_threads)
     try:
         port = server.add_insecure_port(f"{flags.host}:{flags.port}")
     except RuntimeError as error:
