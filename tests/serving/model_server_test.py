@@ -299,5 +299,5 @@ def test_unknown_flag_is_refused_with_the_known_ones():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "unknown flag --prot=1" in done.stderr
-    assert "--port PORT" in done.stderr
+    assert "--port INT" in done.stderr
     assert "--model_base_path" in done.stderr
