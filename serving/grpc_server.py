@@ -27,6 +27,8 @@ from serving.version_poller import VersionPoller
 
 _CANCEL_S = 1.0
 """For telling the clients of cancelled requests."""
+_SWITCH_S = 0.0005
+"""After which a thread yields the interpreter: a load is Python for seconds, and a request asks for it many times."""
 
 
 def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
@@ -55,8 +57,7 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
         return 1
     poller = VersionPoller(models, address=address, on_change=health.update)
     _add_services(server, models, poller, health if flags.enable_grpc_healthcheck_service else None)
-    # What was imported lives as long as the process: garbage collections, which stop every request, leave it out.
-    gc.freeze()
+    _favour_requests()
     shutdown.drain_on_signal()
     server.start()
     tasks = _polling(flags, poller, on_end=shutdown.ask)
@@ -68,6 +69,13 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
     health.drain()
     server.stop(drain_s).wait(drain_s + _CANCEL_S)
     return 0 if is_signalled else 1
+
+
+def _favour_requests() -> None:
+    """Keeps what else runs in the process, foremost the load of a version, from delaying requests."""
+    # What was imported lives as long as the process: garbage collections, which stop every request, leave it out.
+    gc.freeze()
+    sys.setswitchinterval(_SWITCH_S)
 
 
 def _loader(flags: ServerFlags) -> Callable[[Path], ServedModel]:
