@@ -2,7 +2,6 @@
 
 import contextlib
 import enum
-import gc
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -12,11 +11,16 @@ from typing import Generic
 from typing import NamedTuple
 from typing import TypeVar
 
+from serving.version_folders import LATEST
+from serving.version_folders import Fingerprint
+from serving.version_folders import VersionPolicy
+from serving.version_folders import fingerprint
+from serving.version_folders import version_directories
+
 Model = TypeVar("Model")
-Fingerprint = tuple[tuple[str, int, int], ...]
 
 _UNKNOWN = 2
-_MAX_VERSION = 2**63 - 1
+_NO_VERSION = -1
 
 
 class State(enum.IntEnum):
@@ -55,37 +59,45 @@ class _Version(Generic[Model]):
     number: int
     fingerprint: Fingerprint
     state: State = State.START
-    error: LoadError | None = None
+    error_code: int = 0
+    error: str = ""
     model: Model | None = None
     num_requests: int = 0
 
     def status(self) -> VersionStatus:
-        error = self.error
-        return VersionStatus(self.number, self.state, error.code if error else 0, str(error) if error else "")
+        return VersionStatus(self.number, self.state, self.error_code, self.error)
 
 
 class ModelVersions(Generic[Model]):
-    """The newest loadable version below a folder, replaced without a gap when a newer one appears.
+    """The loadable versions below a folder that a policy wants, replaced without a gap when they change.
 
-    `poll` is for one thread; everything else is safe from any thread.
+    `poll`, `configure` and `retire` are for one thread at a time; everything else is safe from any thread.
 
     Args:
-        base_path: Folder of version directories. Names that are not whole numbers (temporary copies) are ignored.
+        base_path: Folder of version directories.
         load: Makes a model of a version directory, or raises `LoadError`.
+        policy: Which versions to serve.
     """
 
-    def __init__(self, base_path: Path, load: Callable[[Path], Model]) -> None:
-        self._base_path = base_path
+    def __init__(self, base_path: Path, load: Callable[[Path], Model], *, policy: VersionPolicy = LATEST) -> None:
         self._load_model = load
         self._lock = threading.Lock()
         self._versions: dict[int, _Version[Model]] = {}
-        self._serving: _Version[Model] | None = None
+        self._available: dict[int, _Version[Model]] = {}
+        self._has_garbage = False
+        self.configure(base_path, policy=policy)
+
+    def configure(self, base_path: Path, *, policy: VersionPolicy) -> None:
+        """Takes versions from `base_path` by `policy`, from the next `poll` on."""
+        self._base_path = base_path
+        self._policy = policy
 
     def poll(self) -> list[VersionStatus]:
-        """Loads the newest version if it is not the serving one; the older ones only until one loads.
+        """Loads the wanted versions that do not serve yet, the newest first, then unloads those that are not wanted.
 
-        A version that fails is not tried again before its files change, so that a copy in progress gets its turn. When
-        the serving version's directory is gone the newest remaining one takes over; with none left it serves on.
+        A version that fails makes room for the next older one. It is not tried again before its files change, so that
+        a copy in progress gets its turn. What serves is unloaded only when a wanted version serves: with nothing
+        loadable left the old versions serve on.
 
         Returns:
             The versions that now serve or failed, in the order in which they were tried.
@@ -94,31 +106,41 @@ class ModelVersions(Generic[Model]):
             OSError: The folder exists and cannot be read.
         """
         tried = []
-        for number, path in _version_directories(self._base_path):
-            if self._serving and self._serving.number == number:
+        wanted: set[int] = set()
+        for number, path in version_directories(self._base_path, self._policy):
+            if len(wanted) == self._policy.limit:
                 break
-            version: _Version[Model] = _Version(number, _fingerprint(path))
-            if self._failed_before(version):
-                continue
-            self._load(version, path)
-            tried.append(version.status())
-            if version.error is None:
-                break
+            if number not in self._available:
+                version: _Version[Model] = _Version(number, fingerprint(path))
+                if self._failed_before(version):
+                    continue
+                self._load(version, path)
+                tried.append(version.status())
+                if version.error:
+                    continue
+            wanted.add(number)
+        if wanted:
+            self._unload_all_but(wanted)
         return tried
+
+    def retire(self) -> None:
+        """Serves no version any more; each is unloaded when its requests are done."""
+        self._unload_all_but(set())
 
     @contextlib.contextmanager
     def use(self, number: int | None = None) -> Iterator[tuple[int, Model]]:
-        """Holds the serving version, so that it is not unloaded before the caller is done.
+        """Holds a serving version, so that it is not unloaded before the caller is done.
 
         Args:
-            number: The version that must be the serving one; any if None.
+            number: The version; the newest that serves if None.
 
         Raises:
             VersionNotFoundError: None, or not the asked one, is serving.
         """
         with self._lock:
-            version = self._serving
-            if version is None or version.model is None or number not in (None, version.number):
+            asked = max(self._available, default=_NO_VERSION) if number is None else number
+            version = self._available.get(asked)
+            if version is None or version.model is None:
                 raise VersionNotFoundError(number)
             version.num_requests += 1
             model = version.model
@@ -127,8 +149,18 @@ class ModelVersions(Generic[Model]):
         finally:
             with self._lock:
                 version.num_requests -= 1
-            del model
-            self._unload_if_idle(version)
+                self._unload_if_idle(version)
+
+    def available(self) -> frozenset[int]:
+        """The versions that serve."""
+        with self._lock:
+            return frozenset(self._available)
+
+    def take_garbage(self) -> bool:
+        """Whether models were dropped since the last call: `gc.collect` frees them, for they hold reference cycles."""
+        with self._lock:
+            has_garbage, self._has_garbage = self._has_garbage, False
+        return has_garbage
 
     def statuses(self) -> list[VersionStatus]:
         """Every version that was ever tried, the newest first."""
@@ -137,7 +169,7 @@ class ModelVersions(Generic[Model]):
 
     def _failed_before(self, version: _Version[Model]) -> bool:
         known = self._versions.get(version.number)
-        return known is not None and known.error is not None and known.fingerprint == version.fingerprint
+        return known is not None and bool(known.error) and known.fingerprint == version.fingerprint
 
     def _load(self, version: _Version[Model], path: Path) -> None:
         with self._lock:
@@ -146,42 +178,24 @@ class ModelVersions(Generic[Model]):
         try:
             model = self._load_model(path)
         except LoadError as error:
+            # Only its text: the exception holds the frames that hold what was loaded.
             with self._lock:
-                version.error, version.state = error, State.END
+                version.error_code, version.error, version.state = error.code, str(error), State.END
+                self._has_garbage = True
             return
-        self._switch_to(version, model)
-
-    def _switch_to(self, version: _Version[Model], model: Model) -> None:
         with self._lock:
             version.model, version.state = model, State.AVAILABLE
-            previous, self._serving = self._serving, version
-            if previous:
-                previous.state = State.UNLOADING
-        if previous:
-            self._unload_if_idle(previous)
+            self._available[version.number] = version
+
+    def _unload_all_but(self, wanted: set[int]) -> None:
+        with self._lock:
+            for number in self._available.keys() - wanted:
+                version = self._available.pop(number)
+                version.state = State.UNLOADING
+                self._unload_if_idle(version)
 
     def _unload_if_idle(self, version: _Version[Model]) -> None:
-        with self._lock:
-            if version.state is not State.UNLOADING or version.num_requests:
-                return
+        """Drops the model; the caller holds the lock."""
+        if version.state is State.UNLOADING and not version.num_requests:
             version.model, version.state = None, State.END
-        # A loaded SavedModel holds reference cycles: without this its memory waits for the next full collection.
-        gc.collect()
-
-
-def _version_directories(base_path: Path) -> list[tuple[int, Path]]:
-    """Version directories below `base_path`, the newest first; none if it does not exist (yet)."""
-    try:
-        entries = list(base_path.iterdir())
-    except FileNotFoundError:
-        return []
-    numeric = [(int(path.name), path) for path in entries if path.name.isascii() and path.name.isdecimal()]
-    return sorted(
-        ((number, path) for number, path in numeric if number <= _MAX_VERSION and path.is_dir()), reverse=True
-    )
-
-
-def _fingerprint(directory: Path) -> Fingerprint:
-    """Path, size and modification time of every file: it changes while a copy is in progress."""
-    stats = [(str(path), path.stat()) for path in sorted(directory.rglob("*"))]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+            self._has_garbage = True

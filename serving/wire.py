@@ -90,6 +90,9 @@ _MESSAGES: dict[str, tuple[_Field, ...]] = {
         _Field("status", 3, "StatusProto"),
     ),
     "GetModelStatusResponse": (_Field("model_version_status", 1, "[]ModelVersionStatus"),),
+    # Of grpc.health.v1.
+    "HealthCheckRequest": (_Field("service", 1, "string"),),
+    "HealthCheckResponse": (_Field("status", 1, "int32"),),
 }
 
 
