@@ -1,6 +1,7 @@
 """Serves a model's newest version over gRPC until the process is asked to end. Imports TensorFlow."""
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -8,9 +9,12 @@ from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving import saved_model
+from serving.calls import CallObserver
+from serving.metrics import Metrics
 from serving.model_requests import ServedModels
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
+from serving.rest_server import RestServer
 from serving.server_flags import ServerFlags
 from serving.shutdown import Shutdown
 from serving.version_poller import VersionPoller
@@ -41,12 +45,32 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
     if unregistered:
         print(f"ScaNN retrievers will not load: {unregistered}", file=sys.stderr)
     versions = ModelVersions(flags.model_base_path, saved_model.load)
-    server = _grpc_server(ServedModels(flags.model_name, versions), num_threads=flags.grpc_max_threads)
+    models = ServedModels(flags.model_name, versions)
+    metrics = Metrics()
+    server = _grpc_server(models, [metrics], num_threads=flags.grpc_max_threads)
     try:
         port = server.add_insecure_port(f"{flags.host}:{flags.port}")
     except RuntimeError as error:
         print(f"cannot listen at {flags.host}:{flags.port}; choose another --port: {error}", file=sys.stderr)
         return 1
+    rest = None
+    if flags.rest_api_port:
+        try:
+            rest = RestServer(
+                models,
+                [metrics],
+                host=flags.host,
+                port=flags.rest_api_port,
+                num_threads=flags.rest_api_num_threads,
+                timeout_s=flags.rest_api_timeout_in_ms / 1000,
+                max_request_bytes=flags.max_request_bytes,
+                prometheus_path=None,
+                metrics=metrics,
+            )
+        except OSError as error:
+            where = f"{flags.host}:{flags.rest_api_port}"
+            print(f"cannot listen at {where}; choose another --rest_api_port: {error}", file=sys.stderr)
+            return 1
     poller = VersionPoller(
         versions,
         model_name=flags.model_name,
@@ -57,15 +81,21 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
     )
     shutdown.drain_on_signal()
     server.start()
+    if rest:
+        rest.start()
+        print(f"REST API at http://{flags.host}:{rest.port}", flush=True)
     poller.start()
     is_signalled = shutdown.wait()
     poller.stop()
-    server.stop(drain_s).wait(drain_s + _CANCEL_S)
+    stopped = server.stop(drain_s)
+    if rest:
+        rest.stop(drain_s)
+    stopped.wait(drain_s + _CANCEL_S)
     return 0 if is_signalled else 1
 
 
-def _grpc_server(models: ServedModels, *, num_threads: int) -> grpc.Server:
+def _grpc_server(models: ServedModels, observers: Sequence[CallObserver], *, num_threads: int) -> grpc.Server:
     server = grpc.server(ThreadPoolExecutor(max_workers=num_threads), options=_OPTIONS)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(models), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(models, observers), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(models), server)
     return server

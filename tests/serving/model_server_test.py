@@ -11,7 +11,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import model_management_pb2
@@ -205,8 +204,7 @@ def test_status_of_the_unknown_is_not_found(models, name, version, text):
     assert refusal(models.GetModelStatus, request) == ("NOT_FOUND", text)
 
 
-def test_what_is_not_offered_is_unimplemented(prediction, models):
-    assert refusal(prediction.Classify, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
+def test_what_is_not_offered_is_unimplemented(models):
     assert refusal(models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())[0] == "UNIMPLEMENTED"
 
 
