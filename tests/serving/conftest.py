@@ -191,6 +191,7 @@ class InProcessServer:
         from serving.rest_server import RestServer
         from serving.versions import ModelVersions
 
+        self.base_path = base_path
         versions = ModelVersions(base_path, saved_model.load)
         versions.poll()
         models, metrics = ServedModels(model_name, versions), Metrics()
@@ -233,7 +234,7 @@ class InProcessServer:
     def stop(self) -> None:
         self.channel.close()
         self.grpc.stop(0).wait()
-        self.rest.stop(1.0)
+        self.rest.stop(10.0)
 
 
 def save_numbers(path: Path) -> Path:
