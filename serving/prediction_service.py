@@ -1,92 +1,68 @@
-"""TF Serving's PredictionService on the served model: Predict and GetModelMetadata."""
+"""TF Serving's PredictionService over gRPC: what is answered is in `inference` and `example_inference`."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
-import tensorflow as tf
+from tensorflow_serving.apis import classification_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import inference_pb2
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
+from tensorflow_serving.apis import regression_pb2
 
-from schemas.contract import SIGNATURE_DEFAULT
-from serving import tensor_protos
-from serving.model_requests import STATUS_BY_NUMBER
+from serving import example_inference
+from serving import inference
+from serving.calls import CallObserver
 from serving.model_requests import RequestError
 from serving.model_requests import ServedModels
-from serving.model_requests import invalid_argument
-from serving.model_requests import model_spec
-
-_SIGNATURE_DEF = "signature_def"
+from serving.observed_calls import observed
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers with the serving version, and says in `model_spec` which one that was."""
+    """Answers with a serving version, says in `model_spec` which one that was, and tells `observers` of every call."""
 
-    def __init__(self, models: ServedModels) -> None:
+    def __init__(self, models: ServedModels, observers: Sequence[CallObserver] = ()) -> None:
         self._models = models
+        self._observers = tuple(observers)
 
     def Predict(  # noqa: N802
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs one signature on the request's named tensors."""
-        try:
-            return self._predict(request)
-        except RequestError as error:
-            context.abort(error.code, error.text)
-        except tf.errors.OpError as error:
-            context.abort(STATUS_BY_NUMBER[error.error_code], error.message)
+        return self._answer("Predict", inference.predict, request=request, context=context)
 
     def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """The signature definitions of a version."""
+        return self._answer("GetModelMetadata", inference.metadata, request=request, context=context)
+
+    def Classify(  # noqa: N802
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        """Labels and scores of tf.Examples, by a signature that classifies."""
+        return self._answer("Classify", example_inference.classify, request=request, context=context)
+
+    def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        """A number for each tf.Example, by a signature that regresses."""
+        return self._answer("Regress", example_inference.regress, request=request, context=context)
+
+    def MultiInference(  # noqa: N802
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        """Several signatures that classify or regress, on the same tf.Examples."""
+        return self._answer("MultiInference", example_inference.multi_inference, request=request, context=context)
+
+    def _answer(
+        self, method: str, answer: Callable[[ServedModels, Any], Any], *, request: Any, context: grpc.ServicerContext
+    ) -> Any:
         try:
-            return self._metadata(request)
+            with observed(self._observers, api="GRPC", method=method, request=request) as answered:
+                answered.response = answer(self._models, request)
         except RequestError as error:
             context.abort(error.code, error.text)
-
-    def Classify(self, request: object, context: grpc.ServicerContext) -> None:  # noqa: N802
-        """Not offered: retrievers have Predict signatures only."""
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Classify is not offered by this server; use Predict")
-
-    def Regress(self, request: object, context: grpc.ServicerContext) -> None:  # noqa: N802
-        """Not offered: retrievers have Predict signatures only."""
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Regress is not offered by this server; use Predict")
-
-    def MultiInference(self, request: object, context: grpc.ServicerContext) -> None:  # noqa: N802
-        """Not offered: retrievers have Predict signatures only."""
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "MultiInference is not offered by this server; use Predict")
-
-    def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        spec = model_spec(request)
-        signature_name = spec.signature_name or SIGNATURE_DEFAULT
-        with self._models.use(spec) as (version, model):
-            signature = model.signature(signature_name)
-            if signature is None:
-                text = f'Serving signature key "{signature_name}" not found.'
-                raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, text)
-            inputs = tensor_protos.input_tensors(signature, request.inputs)
-            names = tensor_protos.output_names(signature, list(request.output_filter))
-            outputs = model.run(signature_name, inputs)
-            response = predict_pb2.PredictResponse()
-            response.model_spec.name = spec.name
-            response.model_spec.signature_name = signature_name
-            response.model_spec.version.value = version
-            for name in names:
-                response.outputs[name].CopyFrom(tensor_protos.output_proto(outputs[name]))
-        return response
-
-    def _metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        spec = model_spec(request)
-        if not request.metadata_field:
-            raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
-        for field in request.metadata_field:
-            if field != _SIGNATURE_DEF:
-                raise invalid_argument(f"Metadata field {field} is not supported")
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._models.use(spec) as (version, model):
-            signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signature_defs)
-            response.model_spec.name = spec.name
-            response.model_spec.version.value = version
-            response.metadata[_SIGNATURE_DEF].Pack(signatures)
-        return response
+        return answered.response

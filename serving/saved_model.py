@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
+from serving.signature_plan import SignaturePlan
 from serving.versions import LoadError
 
 _SERVING_TAG = "serve"
@@ -35,12 +36,15 @@ class ServedModel:
 
     Attributes:
         signature_defs: `SignatureDef` by signature name, as GetModelMetadata returns them.
+        plans: What a request needs to know of each signature that can be called.
     """
 
     def __init__(self, loaded: Any, signature_defs: Mapping[str, meta_graph_pb2.SignatureDef]) -> None:
         # The signatures refer to the variables weakly: `loaded` keeps them alive.
         self._loaded = loaded
         self.signature_defs = signature_defs
+        self.plans = {name: SignaturePlan(signature_defs[name]) for name in loaded.signatures if name in signature_defs}
+        self._functions = dict(loaded.signatures)
 
     def signature(self, name: str) -> meta_graph_pb2.SignatureDef | None:
         """Definition of a signature that can be called, None if there is none."""
@@ -64,7 +68,10 @@ class ServedModel:
 
     def run(self, name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Outputs of signature `name` by name; raises `tf.errors.OpError` where an operation does."""
-        return self._loaded.signatures[name](**inputs)
+        function = self._functions[name]
+        # What calling `function` does once it has bound and checked the arguments, which takes it a fifth of a request:
+        # the request path has checked them already.
+        return function._call_flat([inputs[keyword] for keyword in function._arg_keywords], function.captured_inputs)
 
 
 def load(path: Path) -> ServedModel:

@@ -1,101 +1,156 @@
 """TensorProtos of requests and answers to and from TensorFlow tensors, checked as TF Serving checks them."""
 
+import math
+import sys
 from collections.abc import Mapping
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
-from tensorflow.core.framework import tensor_shape_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.framework import types_pb2
 
+from serving.model_requests import RequestError
 from serving.model_requests import invalid_argument
+from serving.signature_plan import VALUE_FIELDS
+from serving.signature_plan import InputPlan
+from serving.signature_plan import SignaturePlan
+from serving.signature_plan import dtype_name
 
-_VALUE_FIELDS = {
-    tf.float32: "float_val",
-    tf.float64: "double_val",
-    tf.int32: "int_val",
-    tf.int64: "int64_val",
-    tf.string: "string_val",
-    tf.bool: "bool_val",
-}
+# What numpy holds in the same bytes as TensorFlow, and whose values a TensorProto holds one by one.
+_PLAIN = frozenset({tf.float32, tf.float64, tf.int32, tf.int64})
+# Above this, TensorFlow's own parser is faster than a loop over the values of a field.
+_MAX_VALUES_IN_PYTHON = 1024
+# A TensorProto with fewer values than its shape repeats the last: a short message must not become terabytes.
+_MAX_REPEATED_VALUES = 2**24
+# Keys on the wire of packed fields: their values are then one copy of the array's bytes.
+_PACKED_KEYS = {tf.float32: b"\x2a", tf.float64: b"\x32"} if sys.byteorder == "little" else {}
 
 
-def input_tensors(
-    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]
-) -> dict[str, tf.Tensor]:
+def input_tensors(plan: SignaturePlan, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, tf.Tensor]:
     """The request's inputs as tensors; raises `RequestError` unless they are exactly what the signature takes."""
-    _check_names(signature, inputs)
+    if plan.input_names != set(inputs):
+        _check_names(plan, set(inputs))
     return {
-        name: _input_tensor(name, signature.inputs[name], inputs[name], position=position)
-        for position, name in enumerate(sorted(signature.inputs))
+        expected.name: _input_tensor(expected, inputs.get(expected.name, expected.default)) for expected in plan.inputs
     }
 
 
-def output_names(signature: meta_graph_pb2.SignatureDef, output_filter: list[str]) -> list[str]:
+def output_names(plan: SignaturePlan, output_filter: Sequence[str]) -> Sequence[str]:
     """The outputs to send, all without a filter; raises `RequestError` for an unknown or repeated name."""
-    known = sorted(signature.outputs)
     for position, name in enumerate(output_filter):
-        if name not in known:
-            expected = f"Outputs expected to be in the set {{{','.join(known)}}}."
+        if name not in plan.output_names:
+            expected = f"Outputs expected to be in the set {{{','.join(plan.output_names)}}}."
             raise invalid_argument(f"output tensor alias not found in signature: {name} {expected}")
         if name in output_filter[:position]:
             raise invalid_argument(f"duplicate output tensor alias: {name}")
-    return output_filter or known
+    return output_filter or plan.output_names
 
 
-def output_proto(tensor: tf.Tensor) -> tensor_pb2.TensorProto:
-    """`tensor` with its values in the typed field (`float_val`, ...), TF Serving's default for Predict."""
-    field = _VALUE_FIELDS.get(tensor.dtype)
+def write_output(proto: tensor_pb2.TensorProto, tensor: tf.Tensor) -> None:
+    """Writes `tensor` into an empty `proto`, with values in the typed field (`float_val`, ...) as TF Serving does."""
     values = tensor.numpy()
+    field = VALUE_FIELDS.get(tensor.dtype)
     if field is None:
-        return tf.make_tensor_proto(values)
-    shape = tensor_shape_pb2.TensorShapeProto(dim=[{"size": size} for size in tensor.shape])
-    proto = tensor_pb2.TensorProto(dtype=tensor.dtype.as_datatype_enum, tensor_shape=shape)
-    flat = values.ravel().tolist() if tensor.shape.rank else [values]
-    getattr(proto, field).extend(flat)
-    return proto
-
-
-def _check_names(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
-    sent, known = set(inputs), set(signature.inputs)
-    if sent == known:
+        proto.CopyFrom(tf.make_tensor_proto(values))
         return
-    if len(sent) == len(known):
-        alias = min(known - sent)
+    shape = tensor.shape.as_list()
+    proto.dtype = tensor.dtype.as_datatype_enum
+    proto.tensor_shape.SetInParent()
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    key = _PACKED_KEYS.get(tensor.dtype)
+    if key:
+        content = values.tobytes()
+        proto.MergeFromString(b"".join((key, _varint(len(content)), content)))
+    else:
+        getattr(proto, field).extend(values.ravel().tolist() if shape else [values])
+
+
+def _check_names(plan: SignaturePlan, sent: set[str]) -> None:
+    known = plan.input_names
+    defaults = {expected.name for expected in plan.inputs if expected.default is not None}
+    if len(sent) > len(known) or (len(sent) < len(known) and not defaults):
         raise invalid_argument(
-            f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no "
-            f"default value provided. Inputs expected to be in the request {{{_joined(sent)}}}, or default input "
-            "alias set: "
+            f"input size does not match signature: {len(sent)}!={len(known)} len({{{_joined(sent)}}}) != "
+            f"len({{{_joined(known)}}}). Sent extra: {{{_joined(sent - known)}}}. "
+            f"Missing but required: {{{_joined(known - sent)}}}."
         )
-    raise invalid_argument(
-        f"input size does not match signature: {len(sent)}!={len(known)} len({{{_joined(sent)}}}) != "
-        f"len({{{_joined(known)}}}). Sent extra: {{{_joined(sent - known)}}}. "
-        f"Missing but required: {{{_joined(known - sent)}}}."
+    for expected in plan.inputs:
+        if expected.name not in sent | defaults:
+            raise invalid_argument(
+                f"Signature input alias: {expected.name}(feed name: {expected.feed_name}) not found in request and no "
+                f"default value provided. Inputs expected to be in the request {{{_joined(sent)}}}, or default input "
+                f"alias set: {_joined(defaults)}"
+            )
+    if sent - known:
+        used = _joined(sent & known)
+        raise invalid_argument(
+            f"Inputs contains invalid name. Used request inputs: {used}, request input: {_joined(sent)}"
+        )
+
+
+def _input_tensor(expected: InputPlan, proto: tensor_pb2.TensorProto) -> tf.Tensor:
+    if proto.dtype != expected.dtype_number:
+        if proto.dtype == types_pb2.DT_INVALID:
+            raise _parsing_error(expected)
+        wanted, got = dtype_name(expected.dtype_number), dtype_name(proto.dtype)
+        text = f"Expects arg[{expected.position}] to be {wanted} but {got} is provided (input {expected.name})"
+        raise invalid_argument(text)
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    array = _array(expected, proto, sizes)
+    tensor = _parse(expected, proto, math.prod(sizes)) if array is None else tf.constant(array, expected.dtype)
+    if expected.sizes is None or _fits(expected.sizes, sizes):
+        return tensor
+    # TF Serving lets the first operation that minds report this, in words that depend on the operation.
+    raise invalid_argument(f"Input {expected.name} must have shape {expected.shape}. Received: {tensor.shape}")
+
+
+def _array(expected: InputPlan, proto: tensor_pb2.TensorProto, sizes: Sequence[int]) -> np.ndarray | None:
+    """The values of a proto that is what most are; None for all others, which TensorFlow parses."""
+    is_plain = expected.dtype in _PLAIN
+    if not (is_plain or expected.dtype is tf.string) or proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
+        return None
+    size = math.prod(sizes)
+    if proto.tensor_content:
+        if not is_plain or len(proto.tensor_content) != size * expected.numpy_dtype.itemsize:
+            return None
+        return np.frombuffer(proto.tensor_content, expected.numpy_dtype).reshape(sizes)
+    values = getattr(proto, expected.value_field or "")
+    if len(values) != size:
+        return None
+    if not is_plain:
+        return np.array(values, object).reshape(sizes)
+    return np.fromiter(values, expected.numpy_dtype, size).reshape(sizes) if size <= _MAX_VALUES_IN_PYTHON else None
+
+
+def _parse(expected: InputPlan, proto: tensor_pb2.TensorProto, size: int) -> tf.Tensor:
+    num_values = len(getattr(proto, expected.value_field)) if expected.value_field else 0
+    if not proto.tensor_content and size > max(num_values, _MAX_REPEATED_VALUES):
+        raise _parsing_error(expected)
+    try:
+        return tf.io.parse_tensor(proto.SerializeToString(), expected.dtype)
+    except tf.errors.InvalidArgumentError:
+        raise _parsing_error(expected) from None
+
+
+def _parsing_error(expected: InputPlan) -> RequestError:
+    return invalid_argument(f"tensor parsing error: {expected.name}")
+
+
+def _fits(wanted: Sequence[int | None], sizes: Sequence[int]) -> bool:
+    return len(wanted) == len(sizes) and all(
+        want is None or want == size for want, size in zip(wanted, sizes, strict=True)
     )
 
 
-def _input_tensor(
-    name: str, info: meta_graph_pb2.TensorInfo, proto: tensor_pb2.TensorProto, *, position: int
-) -> tf.Tensor:
-    if proto.dtype != info.dtype:
-        wanted, got = _dtype_name(info.dtype), _dtype_name(proto.dtype)
-        raise invalid_argument(f"Expects arg[{position}] to be {wanted} but {got} is provided (input {name})")
-    try:
-        tensor = tf.io.parse_tensor(proto.SerializeToString(), tf.dtypes.as_dtype(info.dtype))
-    except tf.errors.InvalidArgumentError:
-        raise invalid_argument(f"tensor parsing error: {name}") from None
-    wanted_shape = tf.TensorShape(info.tensor_shape)
-    if not wanted_shape.is_compatible_with(tensor.shape):
-        # TF Serving lets the first operation that minds report this, in words that depend on the operation.
-        raise invalid_argument(f"Input {name} must have shape {wanted_shape}. Received: {tensor.shape}")
-    return tensor
+def _varint(number: int) -> bytes:
+    groups = []
+    while number > 127:
+        groups.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*groups, number])
 
 
-def _dtype_name(number: int) -> str:
-    try:
-        return tf.dtypes.as_dtype(number).name.replace("float32", "float")
-    except TypeError:
-        return f"DataType({number})"
-
-
-def _joined(names: set[str]) -> str:
+def _joined(names: set[str] | frozenset[str]) -> str:
     return ",".join(sorted(names))

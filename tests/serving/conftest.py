@@ -1,5 +1,6 @@
 """A tiny retriever with a numpy oracle, and a real model server in a process of its own."""
 
+import http.client
 import os
 import queue
 import re
@@ -172,6 +173,131 @@ class ModelServer:
         self._reader.join(timeout=10)
         self.process.stdout.close()
         return status
+
+
+class InProcessServer:
+    """The model server's request path over real gRPC and HTTP in this process, where TensorFlow is imported already."""
+
+    def __init__(self, base_path: Path, model_name: str, *, max_request_bytes: int = 2**20, timeout_s: float = 20.0):
+        from concurrent.futures import ThreadPoolExecutor
+
+        import grpc
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        from serving import saved_model
+        from serving.metrics import Metrics
+        from serving.model_requests import ServedModels
+        from serving.prediction_service import PredictionService
+        from serving.rest_server import RestServer
+        from serving.versions import ModelVersions
+
+        self.base_path = base_path
+        versions = ModelVersions(base_path, saved_model.load)
+        versions.poll()
+        models, metrics = ServedModels(model_name, versions), Metrics()
+        self.calls: list = []
+        observers = [metrics, self]
+        self.grpc = grpc.server(ThreadPoolExecutor(4))
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(models, observers), self.grpc
+        )
+        self.address = f"127.0.0.1:{self.grpc.add_insecure_port('127.0.0.1:0')}"
+        self.rest = RestServer(
+            models,
+            observers,
+            host="127.0.0.1",
+            port=0,
+            num_threads=2,
+            timeout_s=timeout_s,
+            max_request_bytes=max_request_bytes,
+            prometheus_path="/monitoring/prometheus/metrics",
+            metrics=metrics,
+        )
+        self.grpc.start()
+        self.rest.start()
+        self.channel = grpc.insecure_channel(self.address)
+        self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+
+    def observe(self, call) -> None:
+        self.calls.append(call)
+
+    def http(self, method: str, path: str, body: str | bytes | None = None) -> tuple[int, str]:
+        """Status and body of one HTTP request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.rest.port, timeout=20)
+        try:
+            connection.request(method, path, body)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        self.channel.close()
+        self.grpc.stop(0).wait()
+        self.rest.stop(10.0)
+
+
+def save_numbers(path: Path) -> Path:
+    """A SavedModel whose signatures classify and regress tf.Examples with a float `x`, and echo tensors of any type.
+
+    `regress` and `half_plus_two` give x / 2 + 2; `classify` the scores x and 1 - x of the classes `small` and `large`.
+    Made with TensorFlow 1's builder: tf.saved_model.save writes Predict signatures only.
+    """
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    names = tf.saved_model
+    dtypes = {"f32": tf.float32, "f64": tf.float64, "i32": tf.int32, "i64": tf.int64, "u8": tf.uint8}
+    dtypes |= {"text": tf.string, "flag": tf.bool, "f16": tf.float16}
+
+    def signature(inputs: dict, outputs: dict, method: str):
+        infos = [{name: v1.saved_model.build_tensor_info(t) for name, t in part.items()} for part in (inputs, outputs)]
+        return v1.saved_model.build_signature_def(*infos, method)
+
+    with tf.Graph().as_default(), v1.Session() as session:
+        examples = v1.placeholder(tf.string, [None], name="examples")
+        x = tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([], tf.float32)})["x"]
+        classes = tf.tile([["small", "large"]], [tf.size(x), 1])
+        scores = tf.stack([x, 1 - x], axis=1)
+        raw = v1.placeholder(tf.float32, [None], name="x")
+        echoed = {name: v1.placeholder(dtype, None, name=name) for name, dtype in dtypes.items()}
+        echoes = {name: tf.identity(tensor) for name, tensor in echoed.items()}
+        image = {"image_bytes": echoes["text"]}
+        classified = {names.CLASSIFY_OUTPUT_CLASSES: classes, names.CLASSIFY_OUTPUT_SCORES: scores}
+        signatures = {
+            "serving_default": signature({"x": raw}, {"y": raw / 2 + 2}, names.PREDICT_METHOD_NAME),
+            "classify": signature({names.CLASSIFY_INPUTS: examples}, classified, names.CLASSIFY_METHOD_NAME),
+            "regress": signature(
+                {names.REGRESS_INPUTS: examples}, {names.REGRESS_OUTPUTS: x / 2 + 2}, names.REGRESS_METHOD_NAME
+            ),
+            "echo": signature(echoed, echoes, names.PREDICT_METHOD_NAME),
+            "echo_bytes": signature({"text": echoed["text"]}, image, names.PREDICT_METHOD_NAME),
+            "odd": signature({"x": raw}, {"y": raw}, "tensorflow/serving/guess"),
+        }
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(session, [tf.saved_model.SERVING], signatures)
+        builder.save()
+    return path
+
+
+@pytest.fixture(scope="session")
+def retriever_server(toy, tmp_path_factory) -> Iterator[InProcessServer]:
+    """Version 1 of the toy retriever, in this process."""
+    base_path = tmp_path_factory.mktemp("in_process")
+    toy.save(base_path / "1", 1)
+    server = InProcessServer(base_path, "retriever")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def numbers_server(tmp_path_factory) -> Iterator[InProcessServer]:
+    """Version 3 of `save_numbers`, in this process."""
+    base_path = tmp_path_factory.mktemp("numbers")
+    save_numbers(base_path / "3")
+    server = InProcessServer(base_path, "numbers", max_request_bytes=100_000)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

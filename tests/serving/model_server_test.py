@@ -11,7 +11,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc
@@ -202,10 +201,6 @@ def test_status_of_the_unknown_is_not_found(models, name, version, text):
     if version:
         request.model_spec.version.value = version
     assert refusal(models.GetModelStatus, request) == ("NOT_FOUND", text)
-
-
-def test_what_is_not_offered_is_unimplemented(prediction):
-    assert refusal(prediction.Classify, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
 
 
 def test_new_version_takes_over_without_a_failed_request_and_falls_back_when_removed(model_server, toy):

@@ -1,0 +1,516 @@
+"""Every bad request with its code and text, through real gRPC and HTTP: the table of errors, to be read as one."""
+
+import json
+
+import grpc
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import classification_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import inference_pb2
+from tensorflow_serving.apis import input_pb2
+from tensorflow_serving.apis import model_pb2
+from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import regression_pb2
+
+DROP = object()
+INPUTS = {
+    "country": tf.make_tensor_proto(["DE"]),
+    "history_item_id": tf.make_tensor_proto([["item-3", "item-5"]]),
+    "history_age_days": tf.make_tensor_proto([[1.0, 20.0]]),
+    "k": tf.make_tensor_proto([3]),
+}
+CLASSIFY, REGRESS, PREDICT = (f"tensorflow/serving/{method}" for method in ("classify", "regress", "predict"))
+
+
+def broken(**fields):
+    """A tensor [2] of int32 with these fields set."""
+    proto = tensor_pb2.TensorProto(dtype=tf.int32.as_datatype_enum, **fields)
+    proto.tensor_shape.dim.add(size=2)
+    return proto
+
+
+def huge():
+    """A tensor of 2**40 values, of which the message holds one."""
+    proto = tensor_pb2.TensorProto(dtype=tf.int32.as_datatype_enum, int_val=[1])
+    proto.tensor_shape.dim.add(size=2**40)
+    return proto
+
+
+def spec(name="retriever", *, signature="retrieve", version=None, label=None):
+    made = model_pb2.ModelSpec(name=name, signature_name=signature, version_label=label)
+    if version is not None:
+        made.version.value = version
+    return made
+
+
+def predict(model_spec=None, *, output_filter=(), **changes):
+    inputs = {name: proto for name, proto in (INPUTS | changes).items() if proto is not DROP}
+    return predict_pb2.PredictRequest(model_spec=model_spec or spec(), inputs=inputs, output_filter=output_filter)
+
+
+def examples(*values):
+    made = input_pb2.Input()
+    for value in values:
+        made.example_list.examples.add().features.feature["x"].float_list.value.append(value)
+    return made
+
+
+def classify(signature="retrieve", *, given=None):
+    return classification_pb2.ClassificationRequest(model_spec=spec(signature=signature), input=given or examples(1.0))
+
+
+def multi(*tasks, given=None):
+    made = inference_pb2.MultiInferenceRequest(input=given or examples(1.0))
+    for name, signature, method in tasks:
+        made.tasks.add(model_spec=spec(name, signature=signature), method_name=method)
+    return made
+
+
+def metadata(*fields):
+    return get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec(), metadata_field=fields)
+
+
+ALL = "country,history_age_days,history_item_id,k"
+WITHOUT_K = "country,history_age_days,history_item_id"
+OF_GRPC = {
+    # Which model: the same for every method.
+    "no model spec": ("Predict", predict_pb2.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
+    "empty name": ("Predict", predict(spec("")), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+    "unknown model": (
+        "Predict",
+        predict(spec("shoes")),
+        "NOT_FOUND",
+        "Servable not found for request: Latest(shoes)",
+    ),
+    "unknown version": (
+        "Predict",
+        predict(spec(version=99)),
+        "NOT_FOUND",
+        "Servable not found for request: Specific(retriever, 99)",
+    ),
+    "unknown label": (
+        "Predict",
+        predict(spec(label="canary")),
+        "INVALID_ARGUMENT",
+        "Unrecognized servable version label: canary",
+    ),
+    "unknown signature": (
+        "Predict",
+        predict(spec(signature="buy")),
+        "FAILED_PRECONDITION",
+        'Serving signature key "buy" not found.',
+    ),
+    # Which inputs and outputs.
+    "missing input": (
+        "Predict",
+        predict(k=DROP),
+        "INVALID_ARGUMENT",
+        f"input size does not match signature: 3!=4 len({{{WITHOUT_K}}}) != len({{{ALL}}}). "
+        "Sent extra: {}. Missing but required: {k}.",
+    ),
+    "extra input": (
+        "Predict",
+        predict(age=INPUTS["k"]),
+        "INVALID_ARGUMENT",
+        f"input size does not match signature: 5!=4 len({{age,{ALL}}}) != len({{{ALL}}}). "
+        "Sent extra: {age}. Missing but required: {}.",
+    ),
+    "misnamed input": (
+        "Predict",
+        predict(k=DROP, top=INPUTS["k"]),
+        "INVALID_ARGUMENT",
+        "Signature input alias: k(feed name: retrieve_k:0) not found in request and no default value provided. "
+        f"Inputs expected to be in the request {{{WITHOUT_K},top}}, or default input alias set: ",
+    ),
+    "unknown output": (
+        "Predict",
+        predict(output_filter=["prices"]),
+        "INVALID_ARGUMENT",
+        "output tensor alias not found in signature: prices "
+        "Outputs expected to be in the set {item_ids,model_version,scores}.",
+    ),
+    "output asked for twice": (
+        "Predict",
+        predict(output_filter=["scores", "scores"]),
+        "INVALID_ARGUMENT",
+        "duplicate output tensor alias: scores",
+    ),
+    # What is in an input.
+    "wrong type": (
+        "Predict",
+        predict(k=tf.make_tensor_proto([3.0])),
+        "INVALID_ARGUMENT",
+        "Expects arg[3] to be int32 but float is provided (input k)",
+    ),
+    "unknown type": (
+        "Predict",
+        predict(k=tensor_pb2.TensorProto(dtype=99)),
+        "INVALID_ARGUMENT",
+        "Expects arg[3] to be int32 but DataType(99) is provided (input k)",
+    ),
+    "no type": ("Predict", predict(k=tensor_pb2.TensorProto()), "INVALID_ARGUMENT", "tensor parsing error: k"),
+    "wrong rank": (
+        "Predict",
+        predict(history_item_id=INPUTS["country"]),
+        "INVALID_ARGUMENT",
+        "Input history_item_id must have shape (None, None). Received: (1,)",
+    ),
+    "too little content": (
+        "Predict",
+        predict(k=broken(tensor_content=b"abc")),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: k",
+    ),
+    "huge shape": ("Predict", predict(k=huge()), "INVALID_ARGUMENT", "tensor parsing error: k"),
+    # Methods on signatures that are not made for them.
+    "Classify on Predict": (
+        "Classify",
+        classify(),
+        "INVALID_ARGUMENT",
+        f"Expected classification signature method_name to be {CLASSIFY}. Was: {PREDICT}",
+    ),
+    "Classify on nothing": (
+        "Classify",
+        classify("buy"),
+        "INVALID_ARGUMENT",
+        "No signature was found with the name: buy",
+    ),
+    "Regress on Predict": (
+        "Regress",
+        regression_pb2.RegressionRequest(model_spec=spec(), input=examples(1.0)),
+        "INVALID_ARGUMENT",
+        f"Expected regression signature method_name to be {REGRESS}. Was: {PREDICT}",
+    ),
+    "MultiInference on Predict": (
+        "MultiInference",
+        multi(("retriever", "retrieve", CLASSIFY)),
+        "INVALID_ARGUMENT",
+        f"Expected classification signature method_name to be {CLASSIFY}. Was: {PREDICT}",
+    ),
+    "MultiInference by Predict": (
+        "MultiInference",
+        multi(("retriever", "retrieve", PREDICT)),
+        "UNIMPLEMENTED",
+        f"Unsupported signature method_name: {PREDICT}",
+    ),
+    "MultiInference on nothing": (
+        "MultiInference",
+        multi(("retriever", "buy", CLASSIFY)),
+        "INVALID_ARGUMENT",
+        "Requested signature not found in model graph: buy",
+    ),
+    "MultiInference without tasks": ("MultiInference", multi(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+    # GetModelMetadata.
+    "no metadata field": (
+        "GetModelMetadata",
+        metadata(),
+        "INVALID_ARGUMENT",
+        "GetModelMetadataRequest must specify at least one metadata_field",
+    ),
+    "unknown metadata field": (
+        "GetModelMetadata",
+        metadata("weights"),
+        "INVALID_ARGUMENT",
+        "Metadata field weights is not supported",
+    ),
+}
+NUMBERS_TASKS = (("numbers", "classify", CLASSIFY), ("numbers", "regress", REGRESS))
+OF_GRPC_ON_NUMBERS = {
+    "no examples": (
+        "Regress",
+        regression_pb2.RegressionRequest(model_spec=spec("numbers", signature="regress")),
+        "INVALID_ARGUMENT",
+        "Input is empty.",
+    ),
+    "unknown method name": (
+        "Predict",
+        predict_pb2.PredictRequest(
+            model_spec=spec("numbers", signature="odd"), inputs={"x": tf.make_tensor_proto([1.0])}
+        ),
+        "INTERNAL",
+        f"Expected prediction signature method_name to be one of {{{PREDICT}, {CLASSIFY}, {REGRESS}}}. "
+        "Was: tensorflow/serving/guess",
+    ),
+    "signature asked for twice": (
+        "MultiInference",
+        multi(NUMBERS_TASKS[0], NUMBERS_TASKS[0]),
+        "INVALID_ARGUMENT",
+        "Duplicate evaluation of signature: classify",
+    ),
+    "two models at once": (
+        "MultiInference",
+        multi(NUMBERS_TASKS[0], ("retriever", "regress", REGRESS)),
+        "INVALID_ARGUMENT",
+        "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
+    ),
+    "regression of a classifier": (
+        "MultiInference",
+        multi(("numbers", "classify", REGRESS)),
+        "INVALID_ARGUMENT",
+        f"Expected regression signature method_name to be {REGRESS}. Was: {CLASSIFY}",
+    ),
+}
+
+
+def refusal(server, method, request):
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(server.stub, method)(request, timeout=20)
+    return caught.value.code().name, caught.value.details()
+
+
+@pytest.mark.parametrize(("method", "request_", "code", "text"), OF_GRPC.values(), ids=OF_GRPC)
+def test_grpc_refuses(retriever_server, method, request_, code, text):
+    assert refusal(retriever_server, method, request_) == (code, text)
+
+
+@pytest.mark.parametrize(("method", "request_", "code", "text"), OF_GRPC_ON_NUMBERS.values(), ids=OF_GRPC_ON_NUMBERS)
+def test_grpc_refuses_of_numbers(numbers_server, method, request_, code, text):
+    assert refusal(numbers_server, method, request_) == (code, text)
+
+
+def test_error_of_an_operation_keeps_its_code(retriever_server, numbers_server):
+    code, text = refusal(retriever_server, "Predict", predict(k=tf.make_tensor_proto([0])))
+    assert code == "INVALID_ARGUMENT"
+    assert "k must be positive" in text
+    no_x = input_pb2.Input()
+    no_x.example_list.examples.add()
+    request = classification_pb2.ClassificationRequest(model_spec=spec("numbers", signature="classify"), input=no_x)
+    code, text = refusal(numbers_server, "Classify", request)
+    assert code == "INVALID_ARGUMENT"
+    assert "Feature: x (data type: float) is required but could not be found" in text
+
+
+RETRIEVE = {"country": "DE", "history_item_id": ["item-3"], "history_age_days": [1.0], "k": 3}
+PREDICTING = "/v1/models/retriever:predict"
+DEEP = 100_000
+
+
+def row(**changes):
+    values = {name: value for name, value in (RETRIEVE | changes).items() if value is not DROP}
+    return json.dumps({"signature_name": "retrieve", "instances": [values]})
+
+
+def column(**changes):
+    values = {
+        name: value for name, value in ({n: [v] for n, v in RETRIEVE.items()} | changes).items() if value is not DROP
+    }
+    return json.dumps({"signature_name": "retrieve", "inputs": values})
+
+
+IN_ROW = "Failed to process element: 0 key: {} of 'instances' list. Error: INVALID_ARGUMENT: {}"
+NO_LATEST = "Servable not found for request: Latest({})"
+OF_REST = {
+    # Which model.
+    "unknown model": (f"POST {PREDICTING.replace('retriever', 'shoes')}", row(), 404, NO_LATEST.format("shoes")),
+    "unknown version": (
+        "POST /v1/models/retriever/versions/99:predict",
+        row(),
+        404,
+        "Servable not found for request: Specific(retriever, 99)",
+    ),
+    "unknown label": (
+        "POST /v1/models/retriever/labels/canary:predict",
+        row(),
+        400,
+        "Unrecognized servable version label: canary",
+    ),
+    "version that is no number": (
+        "POST /v1/models/retriever/versions/x:predict",
+        row(),
+        400,
+        "Malformed request: POST /v1/models/retriever/versions/x:predict",
+    ),
+    "version above 2**63": (
+        f"POST /v1/models/retriever/versions/{2**63}:predict",
+        row(),
+        400,
+        f"Failed to convert version: {2**63} to numeric.",
+    ),
+    "unknown status": ("GET /v1/models/shoes", None, 404, "Could not find any versions of model shoes"),
+    "unknown metadata": ("GET /v1/models/shoes/metadata", None, 404, NO_LATEST.format("shoes")),
+    "path to the parent": ("POST /v1/models/..:predict", row(), 404, NO_LATEST.format("..")),
+    "escaped path": (
+        "POST /v1/models/..%2f..%2fetc%2fpasswd:predict",
+        row(),
+        404,
+        NO_LATEST.format("../../etc/passwd"),
+    ),
+    "name with a zero": ("POST /v1/models/a%00b:predict", row(), 404, NO_LATEST.format("a\0b")),
+    "name of 10,000 letters": (f"POST /v1/models/{'n' * 10_000}:predict", row(), 404, NO_LATEST.format("n" * 10_000)),
+    # Which method.
+    "unknown method": (
+        "POST /v1/models/retriever:guess",
+        row(),
+        400,
+        "Malformed request: POST /v1/models/retriever:guess",
+    ),
+    "read instead of asked": (f"GET {PREDICTING}", None, 400, f"Malformed request: GET {PREDICTING}"),
+    "deleted": ("DELETE /v1/models/retriever", None, 400, "Malformed request: DELETE /v1/models/retriever"),
+    "no model name": ("GET /v1/models", None, 400, "Missing model name in request."),
+    "another path": ("GET /etc/passwd", None, 404, "Unexpected path: /etc/passwd"),
+    # What JSON.
+    "empty": (f"POST {PREDICTING}", "", 400, "JSON Parse error: The document is empty"),
+    "no JSON": (f"POST {PREDICTING}", "instances = 1", 400, "JSON Parse error: Invalid value. at offset: 0"),
+    "no object": (f"POST {PREDICTING}", "3", 400, "JSON Value: 3 Is not object"),
+    "deep lists": (
+        f"POST {PREDICTING}",
+        "[" * DEEP,
+        400,
+        "JSON Parse error: lists or objects are nested too deeply",
+    ),
+    "deep objects": (
+        f"POST {PREDICTING}",
+        '{"a":' * DEEP,
+        400,
+        "JSON Parse error: lists or objects are nested too deeply",
+    ),
+    "half of a surrogate pair": (
+        f"POST {PREDICTING}",
+        row(country="\ud83d"),
+        400,
+        IN_ROW.format("country", "JSON Parse error: The surrogate pair in string is invalid."),
+    ),
+    "no inputs": (f"POST {PREDICTING}", '{"signature_name": "retrieve"}', 400, "Missing 'inputs' or 'instances' key"),
+    "no rows": (
+        f"POST {PREDICTING}",
+        '{"signature_name": "retrieve", "instances": []}',
+        400,
+        'JSON Value: {\n    "signature_name": "retrieve",\n    "instances": []\n} No values in \'instances\' array',
+    ),
+    "both forms": (
+        f"POST {PREDICTING}",
+        '{"instances": 1, "inputs": 1}',
+        400,
+        'JSON Value: {\n    "instances": 1,\n    "inputs": 1\n} Not formatted correctly expecting only one of '
+        "'inputs' or 'instances' keys to exist ",
+    ),
+    "signature that is no text": (
+        f"POST {PREDICTING}",
+        '{"signature_name": 1}',
+        400,
+        'JSON Value: {\n    "signature_name": 1\n} not formatted correctly. '
+        "'signature_name' key must be a string value.",
+    ),
+    "unknown signature": (
+        f"POST {PREDICTING}",
+        '{"signature_name": "buy", "instances": [1]}',
+        400,
+        'Serving signature name: "buy" not found in signature def',
+    ),
+    # Which inputs.
+    "missing input in a row": (
+        f"POST {PREDICTING}",
+        '{"signature_name": "retrieve", "instances": [{"country": "DE"}]}',
+        400,
+        'Failed to process element: 0 of \'instances\' list. JSON object: {\n    "country": "DE"\n} '
+        f"keys must be equal to: {ALL}",
+    ),
+    "extra input in a row": (
+        f"POST {PREDICTING}",
+        row(age=3),
+        400,
+        IN_ROW.format("age", "JSON object: does not have named input: age"),
+    ),
+    "missing input in a column": (
+        f"POST {PREDICTING}",
+        column(k=DROP),
+        400,
+        "Missing named input: k in 'inputs' object.",
+    ),
+    "rows that are no objects": (
+        f"POST {PREDICTING}",
+        '{"signature_name": "retrieve", "instances": [3]}',
+        400,
+        "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+        "tensorinfo_map",
+    ),
+    # What is in an input.
+    "wrong type": (
+        f"POST {PREDICTING}",
+        row(k="three"),
+        400,
+        IN_ROW.format("k", 'JSON Value: "three" Type: String is not of expected type: int32'),
+    ),
+    "fraction of an integer": (
+        f"POST {PREDICTING}",
+        column(k=[3.5]),
+        400,
+        "JSON Value: 3.5 Type: Number is not of expected type: int32",
+    ),
+    "integer out of range": (
+        f"POST {PREDICTING}",
+        column(k=[2**31]),
+        400,
+        f"JSON Value: {2**31} Type: Number is not of expected type: int32",
+    ),
+    "float out of range": (
+        f"POST {PREDICTING}",
+        column(history_age_days=[[1e39]]),
+        400,
+        "Cannot convert JSON value: 1e+39 to float without loss of precision.",
+    ),
+    "null": (
+        f"POST {PREDICTING}",
+        column(country=[None]),
+        400,
+        "JSON Value: null Type: Null is not of expected type: string",
+    ),
+    "broken base64": (f"POST {PREDICTING}", column(country=[{"b64": "a"}]), 400, "Unable to base64 decode"),
+    "ragged lists": (
+        f"POST {PREDICTING}",
+        column(history_item_id=[["a", "b"], ["a"]]),
+        400,
+        "Encountered list at unexpected size: 1 at level: 1 expected size: 2",
+    ),
+    "lists and values mixed": (
+        f"POST {PREDICTING}",
+        column(country=["a", ["b"]]),
+        400,
+        "Encountered list at unexpected level: 1 expected < 1",
+    ),
+    "values and lists mixed": (
+        f"POST {PREDICTING}",
+        column(country=[["b"], "a"]),
+        400,
+        'JSON Value: "a" found at incorrect level: 2 in the JSON DOM. Expected at level: 2',
+    ),
+    "wrong rank": (
+        f"POST {PREDICTING}",
+        column(history_item_id=["item-3"]),
+        400,
+        "Input history_item_id must have shape (None, None). Received: (1,)",
+    ),
+    # Classify and Regress.
+    "classify by Predict": (
+        "POST /v1/models/retriever:classify",
+        '{"signature_name": "retrieve", "examples": [{"x": 1.0}]}',
+        400,
+        f"Expected classification signature method_name to be {CLASSIFY}. Was: {PREDICT}",
+    ),
+    "no examples": (
+        "POST /v1/models/retriever:regress",
+        "{}",
+        400,
+        "JSON Value: {} When method is classify, key 'examples' is expected and was not found",
+    ),
+    "example that is no object": (
+        "POST /v1/models/retriever:regress",
+        '{"examples": [3]}',
+        400,
+        "Example must be JSON object but got JSON Number",
+    ),
+    "mixed feature": (
+        "POST /v1/models/retriever:regress",
+        '{"examples": [{"x": [1, "a"]}]}',
+        400,
+        "Unexpected element type in feature: x expecting type: int64",
+    ),
+}
+
+
+@pytest.mark.parametrize(("target", "body", "status", "text"), OF_REST.values(), ids=OF_REST)
+def test_rest_refuses(retriever_server, target, body, status, text):
+    answered_status, answer = retriever_server.http(*target.split(" ", 1), body)
+    assert (answered_status, json.loads(answer)) == (status, {"error": text})
