@@ -4,9 +4,10 @@ Like TF Serving's, with three differences, so that a request is answered as it i
 
 - What may not be merged runs apart: requests whose shapes differ beyond dimension 0 (TF Serving fails all requests of
   such a batch with FAILED_PRECONDITION) and signatures with an input or output without a batch dimension (it refuses them).
-- `pad_variable_length_inputs` pads strings and floats with the contract's missing values. TF Serving pads with the first
-  element of the request's tensor: to a retriever, a history that is shorter than its neighbour's then has its first item
-  many times, and is answered as such. In production send histories of one fixed width, padded by the client.
+- `pad_variable_length_inputs` merges requests of widths within a factor of two, and pads strings and floats with the
+  contract's missing values. TF Serving merges all widths, and pads with the first element of the request's tensor: a
+  history that is shorter than its neighbour's then has its first item many times, and a retriever answers to that. In
+  production let the client pad histories to one width.
 - When a merged run fails, its requests run again one by one, so that one bad request fails alone (TF Serving: all of them).
 
 As in TF Serving, an answer has as many columns as the largest `k` of its batch, of which a client keeps its own.
@@ -30,8 +31,6 @@ from serving.merged_tensors import Tensors
 from serving.model_requests import RequestError
 from serving.model_requests import invalid_argument
 from serving.saved_model import ServedModel
-
-_ANY_SIZE = -1
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -138,10 +137,11 @@ class _Queue:
         return size
 
     def _shapes(self, inputs: Tensors) -> Shapes:
-        """The sizes that requests must share to be merged."""
+        """What requests must share to be merged: sizes, or their number of binary digits where they may be padded."""
         return tuple(
             tuple(
-                _ANY_SIZE if dim in self._padded_dims[name] else size
+                # Of widths within a factor of two, padding at most doubles what the rows take.
+                size.bit_length() if dim in self._padded_dims[name] else size
                 for dim, size in enumerate(inputs[name].shape)
                 if dim
             )

@@ -1,16 +1,22 @@
 """Serves a model's newest version over gRPC until the process is asked to end. Imports TensorFlow."""
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from serving import batching_parameters
 from serving import saved_model
+from serving.batching import batched
+from serving.credentials import server_credentials
 from serving.model_requests import ServedModels
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
+from serving.saved_model import ServedModel
 from serving.server_flags import ServerFlags
 from serving.shutdown import Shutdown
 from serving.version_poller import VersionPoller
@@ -19,7 +25,6 @@ from serving.versions import ModelVersions
 _OPTIONS = (
     # Two servers on one port would share its connections: let the second fail.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
 _CANCEL_S = 1.0
@@ -35,15 +40,22 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
         drain_s: What is still running this many seconds after the end was asked for is cancelled.
 
     Returns:
-        The exit status: 1 if the port is taken, or if polling ended of itself, since the server would go stale.
+        The exit status: 1 if a configuration file is wrong, if the port is taken, or if polling ended of itself, since
+            the server would go stale.
     """
     unregistered = saved_model.register_scann_ops()
     if unregistered:
         print(f"ScaNN retrievers will not load: {unregistered}", file=sys.stderr)
-    versions = ModelVersions(flags.model_base_path, saved_model.load)
-    server = _grpc_server(ServedModels(flags.model_name, versions), num_threads=flags.grpc_max_threads)
     try:
-        port = server.add_insecure_port(f"{flags.host}:{flags.port}")
+        load = _loader(flags)
+        credentials = server_credentials(flags.ssl_config_file) if flags.ssl_config_file else None
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    versions = ModelVersions(flags.model_base_path, load)
+    server = _grpc_server(ServedModels(flags.model_name, versions), flags)
+    try:
+        port = _listen(server, f"{flags.host}:{flags.port}", credentials)
     except RuntimeError as error:
         print(f"cannot listen at {flags.host}:{flags.port}; choose another --port: {error}", file=sys.stderr)
         return 1
@@ -64,8 +76,22 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
     return 0 if is_signalled else 1
 
 
-def _grpc_server(models: ServedModels, *, num_threads: int) -> grpc.Server:
-    server = grpc.server(ThreadPoolExecutor(max_workers=num_threads), options=_OPTIONS)
+def _loader(flags: ServerFlags) -> Callable[[Path], ServedModel]:
+    if not flags.enable_batching:
+        return saved_model.load
+    return batched(saved_model.load, batching_parameters.read(flags.batching_parameters_file))
+
+
+def _listen(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+
+
+def _grpc_server(models: ServedModels, flags: ServerFlags) -> grpc.Server:
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=flags.grpc_max_threads),
+        options=[*_OPTIONS, ("grpc.max_receive_message_length", flags.max_request_bytes)],
+        maximum_concurrent_rpcs=flags.max_concurrent_requests or None,
+    )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(models), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(models), server)
     return server

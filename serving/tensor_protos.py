@@ -7,6 +7,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.framework import tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving.limits import check_tensor_size
 from serving.model_requests import invalid_argument
 
 _VALUE_FIELDS = {
@@ -79,6 +80,7 @@ def _input_tensor(
     if proto.dtype != info.dtype:
         wanted, got = _dtype_name(info.dtype), _dtype_name(proto.dtype)
         raise invalid_argument(f"Expects arg[{position}] to be {wanted} but {got} is provided (input {name})")
+    check_tensor_size(name, proto)
     try:
         tensor = tf.io.parse_tensor(proto.SerializeToString(), tf.dtypes.as_dtype(info.dtype))
     except tf.errors.InvalidArgumentError:

@@ -202,7 +202,7 @@ def test_histories_of_different_widths_can_be_padded_with_missing_values(model, 
     padded = batched_model(
         model, path, max_batch_size=12, batch_timeout_micros=int(LONG_S * 1e6), pad_variable_length_inputs=True
     )
-    requests = [inputs([user(3, toy)], k=4, width=number % 4) for number in range(12)]
+    requests = [inputs([user(3, toy)], k=4, width=4 + number % 4) for number in range(12)]
     for answer, request in zip(run_together(padded, requests), requests, strict=True):
         check_answer(answer, request, alone, k=4)
     assert model.runs == [12]
