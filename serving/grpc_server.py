@@ -43,15 +43,15 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
         The exit status: 1 if a configuration file is wrong, if the port is taken, or if polling ended of itself, since
             the server would go stale.
     """
-    unregistered = saved_model.register_scann_ops()
-    if unregistered:
-        print(f"ScaNN retrievers will not load: {unregistered}", file=sys.stderr)
     try:
         load = _loader(flags)
         credentials = server_credentials(flags.ssl_config_file) if flags.ssl_config_file else None
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
+    unregistered = saved_model.register_scann_ops()
+    if unregistered:
+        print(f"ScaNN retrievers will not load: {unregistered}", file=sys.stderr)
     versions = ModelVersions(flags.model_base_path, load)
     server = _grpc_server(ServedModels(flags.model_name, versions), flags)
     try:

@@ -46,7 +46,11 @@ class ServedModel:
 
     def run(self, name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Outputs of signature `name` by name; raises `tf.errors.OpError` where an operation does."""
-        return self._loaded.signatures[name](**inputs)
+        try:
+            return self._loaded.signatures[name](**inputs)
+        except UnicodeDecodeError as error:
+            # An operation quoted bytes of the request in its error, and TensorFlow could not hand the text to Python.
+            raise tf.errors.InvalidArgumentError(None, None, error.object.decode(errors="replace")) from error
 
 
 def load(path: Path) -> ServedModel:

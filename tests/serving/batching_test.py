@@ -12,8 +12,11 @@ import tensorflow as tf
 from serving import saved_model
 from serving.batching import batched
 from serving.batching_parameters import BatchingParameters
+from serving.grpc_server import serve
 from serving.model_requests import RequestError
 from serving.saved_model import ServedModel
+from serving.server_flags import ServerFlags
+from serving.shutdown import Shutdown
 
 LONG_S = 60.0
 """How long a batch waits at most in tests in which it gets full, so that no test waits that long."""
@@ -238,6 +241,16 @@ def test_no_thread_outlives_its_request(model, path, toy):
     batched_toy = batched_model(model, path, batch_timeout_micros=1000)
     run_together(batched_toy, [inputs([user(number, toy)], k=3, width=3) for number in range(16)])
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("flag", ["batching_parameters_file", "ssl_config_file"])
+def test_server_does_not_start_with_a_wrong_file(tmp_path, capsys, flag):
+    (tmp_path / "wrong").write_text("max_batch: 3")
+    flags = ServerFlags(model_base_path=tmp_path, enable_batching=True, **{flag: tmp_path / "wrong"})
+    assert serve(flags, Shutdown(limit_s=1), drain_s=1) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path / 'wrong'}, line 1, column 1 is not a ")
+    assert 'no field named "max_batch"' in error
 
 
 def wait_until(condition):

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from serving.credentials import server_credentials
+from serving.server_flags import ServerFlags
 
 ECHO = "/test.Echo/Echo"
 
@@ -110,3 +111,13 @@ def test_key_with_a_password_is_refused_without_asking_for_it(issued, write):
     locked = pem_key(ec.generate_private_key(ec.SECP256R1()), serialization.BestAvailableEncryption(b"secret"))
     with pytest.raises(ValueError, match="server_key must be the PEM key of server_cert, without a password: "):
         server_credentials(write(server_key=locked, server_cert=issued[1]))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1"])
+def test_rest_api_without_tls_is_offered_at_loopback_only(tmp_path, write, host):
+    flags = {"model_base_path": tmp_path, "ssl_config_file": write(), "rest_api_port": 8501}
+    assert ServerFlags(**flags).rest_api_port == 8501
+    with pytest.raises(
+        ValueError, match=f"the REST API has no TLS: .* Received: --host={host}; leave out --rest_api_port"
+    ):
+        ServerFlags(host=host, **flags)
