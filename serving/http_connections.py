@@ -14,9 +14,12 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from serving import rest_answers
+from serving.limits import ConcurrencyLimit
 from serving.metrics import Metrics
+from serving.model_requests import RequestError
 from serving.rest_api import RestAnswer
 from serving.rest_api import RestApi
+from serving.rest_api import refused
 
 _MAX_CONNECTIONS = 1024
 _MAX_DISCARDED_BYTES = 2**24
@@ -32,6 +35,7 @@ class HttpServer(ThreadingHTTPServer):
         num_threads: Requests answered at a time; connections that ask nothing do not count.
         timeout_s: Seconds for an answer, and for the next bytes of a request.
         max_request_bytes: Of a body.
+        max_requests: Running and waiting; more are refused with 429. 0 for no limit.
         pages: What else can be read, by path.
     """
 
@@ -45,6 +49,7 @@ class HttpServer(ThreadingHTTPServer):
         num_threads: int,
         timeout_s: float,
         max_request_bytes: int,
+        max_requests: int,
         pages: dict[str, Metrics],
     ) -> None:
         if ":" in address[0]:
@@ -54,6 +59,7 @@ class HttpServer(ThreadingHTTPServer):
         self.pages = pages
         self.is_draining = False
         self._api = api
+        self._limit = ConcurrencyLimit(max_requests)
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="rest-request")
         self._changed = threading.Condition()
         self._connections: set[Any] = set()
@@ -66,9 +72,12 @@ class HttpServer(ThreadingHTTPServer):
 
     def answer(self, method: str, path: str, body: bytes) -> RestAnswer:
         """The answer of one of the threads, or that there was none in time."""
-        future = self._executor.submit(self._api.answer, method, path, body)
         try:
-            return future.result(self.timeout_s)
+            with self._limit.hold():
+                future = self._executor.submit(self._api.answer, method, path, body)
+                return future.result(self.timeout_s)
+        except RequestError as error:
+            return refused(error)
         except FutureTimeoutError:
             future.cancel()
             # What TensorFlow says of a run that takes too long. This one goes on: it cannot be cancelled.

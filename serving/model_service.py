@@ -13,6 +13,7 @@ from serving.model_config import ModelConfig
 from serving.model_requests import RequestError
 from serving.model_requests import ServedModels
 from serving.model_requests import invalid_argument
+from serving.versions import VersionStatus
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -34,15 +35,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         try:
             if not request.HasField("model_spec"):
                 raise invalid_argument("Missing ModelSpec")
-            statuses = self._models.statuses(request.model_spec)
+            return status_response(self._models.statuses(request.model_spec))
         except RequestError as error:
             context.abort(error.code, error.text)
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for status in statuses:
-            entry = response.model_version_status.add(version=status.number, state=int(status.state))
-            entry.status.error_code = status.error_code
-            entry.status.error_message = status.error
-        return response
 
     def HandleReloadConfigRequest(  # noqa: N802
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
@@ -54,6 +49,16 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             context.abort(error.code, error.text)
         # Its status is OK by default: as in TF Serving an error is the call's status, and no response is sent.
         return model_management_pb2.ReloadConfigResponse()
+
+
+def status_response(statuses: Sequence[VersionStatus]) -> get_model_status_pb2.GetModelStatusResponse:
+    """What is known of versions, as a message."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for status in statuses:
+        entry = response.model_version_status.add(version=status.number, state=int(status.state))
+        entry.status.error_code = status.error_code
+        entry.status.error_message = status.error
+    return response
 
 
 def _configs(request: model_management_pb2.ReloadConfigRequest) -> list[ModelConfig]:

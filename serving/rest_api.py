@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from typing import NamedTuple
-from typing import NoReturn
 
 import grpc
 from tensorflow_serving.apis import classification_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
-from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import regression_pb2
@@ -25,7 +23,7 @@ from serving.calls import CallObserver
 from serving.model_requests import RequestError
 from serving.model_requests import ServedModels
 from serving.model_requests import invalid_argument
-from serving.model_service import ModelService
+from serving.model_service import status_response
 from serving.observed_calls import observed
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
@@ -59,21 +57,24 @@ class RestAnswer(NamedTuple):
     text: str
 
 
+def refused(error: RequestError) -> RestAnswer:
+    """The answer to a request that cannot be answered."""
+    return RestAnswer(_STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR), rest_answers.error(error.text))
+
+
 class RestApi:
     """Answers REST requests with `models`, and tells `observers` of those that name a model to run."""
 
     def __init__(self, models: ServedModels, observers: Sequence[CallObserver]) -> None:
         self._models = models
         self._observers = tuple(observers)
-        self._status_service = ModelService(models)
 
     def answer(self, method: str, path: str, body: bytes) -> RestAnswer:
         """The answer to a request of HTTP `method` for `path`, without its query."""
         try:
             return RestAnswer(HTTPStatus.OK, self._answer(method, path, body))
         except RequestError as error:
-            status = _STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-            return RestAnswer(status, rest_answers.error(error.text))
+            return refused(error)
 
     def _answer(self, method: str, path: str, body: bytes) -> str:
         pattern = {"POST": _RUN, "GET": _GET}.get(method)
@@ -123,8 +124,7 @@ class RestApi:
         return rest_answers.metadata(answered.response)
 
     def _status(self, spec: model_pb2.ModelSpec) -> str:
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
-        return rest_answers.status(self._status_service.GetModelStatus(request, _Refusing()))
+        return rest_answers.status(status_response(self._models.statuses(spec)))
 
     def _write_predict(self, request: predict_pb2.PredictRequest, body: bytes) -> bool:
         """Fills `request` from JSON; returns whether that is in row form."""
@@ -139,14 +139,6 @@ class RestApi:
             return rest_json.write_inputs(request, content, plan)
         except RecursionError:
             raise _too_deep() from None
-
-
-class _Refusing:
-    """What the gRPC service refuses with, where there is no gRPC."""
-
-    def abort(self, code: grpc.StatusCode, text: str) -> NoReturn:
-        """Raises `RequestError`."""
-        raise RequestError(code, text)
 
 
 def _write_examples(request: Any, body: bytes) -> None:

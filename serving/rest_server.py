@@ -23,6 +23,7 @@ class RestServer:
         num_threads: Requests answered at a time; open connections that ask nothing do not count.
         timeout_s: Seconds for an answer, and for the next bytes of a request.
         max_request_bytes: A request with a larger body is refused with 413 before it is read.
+        max_requests: Running and waiting; more are refused with 429. 0 for no limit.
         prometheus_path: Where the metrics are; None for nowhere.
         metrics: What is shown there.
 
@@ -40,6 +41,7 @@ class RestServer:
         num_threads: int,
         timeout_s: float,
         max_request_bytes: int,
+        max_requests: int = 0,
         prometheus_path: str | None = None,
         metrics: Metrics | None = None,
     ) -> None:
@@ -49,6 +51,7 @@ class RestServer:
             num_threads=num_threads,
             timeout_s=timeout_s,
             max_request_bytes=max_request_bytes,
+            max_requests=max_requests,
             pages={prometheus_path: metrics} if prometheus_path and metrics else {},
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="rest", daemon=True)

@@ -69,9 +69,14 @@ class ServedModel:
     def run(self, name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Outputs of signature `name` by name; raises `tf.errors.OpError` where an operation does."""
         function = self._functions[name]
-        # What calling `function` does once it has bound and checked the arguments, which takes it a fifth of a request:
-        # the request path has checked them already.
-        return function._call_flat([inputs[keyword] for keyword in function._arg_keywords], function.captured_inputs)
+        arguments = [inputs[keyword] for keyword in function._arg_keywords]
+        try:
+            # What calling `function` does once it has bound and checked the arguments, which takes it a fifth of a
+            # request: the request path has checked them already.
+            return function._call_flat(arguments, function.captured_inputs)
+        except UnicodeDecodeError as error:
+            # An operation quoted bytes of the request in its error, and TensorFlow could not hand the text to Python.
+            raise tf.errors.InvalidArgumentError(None, None, error.object.decode(errors="replace")) from error
 
 
 def load(path: Path) -> ServedModel:

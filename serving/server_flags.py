@@ -12,6 +12,7 @@ from typing import Any
 from schemas.contract import MODEL_NAME
 
 _LARGEST_MESSAGE = 2**31 - 1
+_LOOPBACK = ("127.0.0.1", "::1", "[::1]", "localhost")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,12 @@ class ServerFlags:
             path = getattr(self, name)
             if path is not None and not path.is_file():
                 raise ValueError(f"--{name} must be a file. Received: {path}")
+
+        if self.ssl_config_file and self.rest_api_port and self.host not in _LOOPBACK:
+            raise ValueError(
+                "the REST API has no TLS: with --ssl_config_file it is offered at loopback only. "
+                f"Received: --host={self.host}; leave out --rest_api_port, or put a TLS proxy before it"
+            )
 
     def _check_range(self, name: str, *, least: int) -> None:
         value = getattr(self, name)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.framework import types_pb2
 
+from serving.limits import check_tensor_size
 from serving.model_requests import RequestError
 from serving.model_requests import invalid_argument
 from serving.signature_plan import VALUE_FIELDS
@@ -21,8 +22,6 @@ from serving.signature_plan import dtype_name
 _PLAIN = frozenset({tf.float32, tf.float64, tf.int32, tf.int64})
 # Above this, TensorFlow's own parser is faster than a loop over the values of a field.
 _MAX_VALUES_IN_PYTHON = 1024
-# A TensorProto with fewer values than its shape repeats the last: a short message must not become terabytes.
-_MAX_REPEATED_VALUES = 2**24
 # Keys on the wire of packed fields: their values are then one copy of the array's bytes.
 _PACKED_KEYS = {tf.float32: b"\x2a", tf.float64: b"\x32"} if sys.byteorder == "little" else {}
 
@@ -99,7 +98,9 @@ def _input_tensor(expected: InputPlan, proto: tensor_pb2.TensorProto) -> tf.Tens
         raise invalid_argument(text)
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     array = _array(expected, proto, sizes)
-    tensor = _parse(expected, proto, math.prod(sizes)) if array is None else tf.constant(array, expected.dtype)
+    if array is None or not array.size:
+        check_tensor_size(expected.name, proto)
+    tensor = _parse(expected, proto) if array is None else tf.constant(array, expected.dtype)
     if expected.sizes is None or _fits(expected.sizes, sizes):
         return tensor
     # TF Serving lets the first operation that minds report this, in words that depend on the operation.
@@ -124,10 +125,7 @@ def _array(expected: InputPlan, proto: tensor_pb2.TensorProto, sizes: Sequence[i
     return np.fromiter(values, expected.numpy_dtype, size).reshape(sizes) if size <= _MAX_VALUES_IN_PYTHON else None
 
 
-def _parse(expected: InputPlan, proto: tensor_pb2.TensorProto, size: int) -> tf.Tensor:
-    num_values = len(getattr(proto, expected.value_field)) if expected.value_field else 0
-    if not proto.tensor_content and size > max(num_values, _MAX_REPEATED_VALUES):
-        raise _parsing_error(expected)
+def _parse(expected: InputPlan, proto: tensor_pb2.TensorProto) -> tf.Tensor:
     try:
         return tf.io.parse_tensor(proto.SerializeToString(), expected.dtype)
     except tf.errors.InvalidArgumentError:

@@ -1,0 +1,55 @@
+"""Tensors of several requests as one batch, and its outputs as those of each request. Imports TensorFlow."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from schemas.contract import MISSING_FLOAT
+from schemas.contract import MISSING_STRING
+
+Tensors = Mapping[str, tf.Tensor]
+Outputs = dict[str, tf.Tensor]
+
+_MISSING = {tf.string: MISSING_STRING, tf.float32: MISSING_FLOAT, tf.float64: MISSING_FLOAT}
+_ANY_SIZE = -1
+
+
+def has_batch_dimension(definition: meta_graph_pb2.SignatureDef) -> bool:
+    """Whether dimension 0 of every input and output is free, so that requests can be merged along it."""
+    shapes = [info.tensor_shape for infos in (definition.inputs, definition.outputs) for info in infos.values()]
+    are_free = [not shape.unknown_rank and bool(shape.dim) and shape.dim[0].size == _ANY_SIZE for shape in shapes]
+    return bool(definition.inputs) and all(are_free)
+
+
+def paddable_dims(info: meta_graph_pb2.TensorInfo) -> frozenset[int]:
+    """Dimensions of an input that may differ between merged requests: free ones of a type that has a missing value."""
+    if tf.dtypes.as_dtype(info.dtype) not in _MISSING:
+        return frozenset()
+    return frozenset(dim for dim, size in enumerate(info.tensor_shape.dim) if dim and size.size == _ANY_SIZE)
+
+
+def merge(tensors: Sequence[tf.Tensor], *, num_padding_rows: int) -> tf.Tensor:
+    """The tensors one below the other, then copies of the last one's first row.
+
+    Where they differ in width, or in a further dimension, the shorter ones are padded with the missing value.
+    """
+    largest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    padded = [_pad(tensor, largest) for tensor in tensors]
+    return tf.concat([*padded, *[padded[-1][:1]] * num_padding_rows], axis=0)
+
+
+def split(outputs: Tensors, num_rows: Sequence[int]) -> list[Outputs] | None:
+    """The outputs of each request, `num_rows` of each; None if an output does not have one row per input row."""
+    if any(output.shape.rank == 0 or output.shape[0] != sum(num_rows) for output in outputs.values()):
+        return None
+    parts = {name: tf.split(output, num_rows) for name, output in outputs.items()}
+    return [{name: part[position] for name, part in parts.items()} for position in range(len(num_rows))]
+
+
+def _pad(tensor: tf.Tensor, sizes: Sequence[int]) -> tf.Tensor:
+    num_missing = [(0, 0), *((0, size - has) for size, has in zip(sizes, tensor.shape[1:], strict=True))]
+    if not any(after for _, after in num_missing):
+        return tensor
+    return tf.pad(tensor, num_missing, constant_values=_MISSING[tensor.dtype])
