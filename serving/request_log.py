@@ -1,5 +1,6 @@
 """Samples answered Predict requests to files of PredictionLogs, as TF Serving's `logging_config` asks. Imports TensorFlow."""
 
+import functools
 import queue
 import random
 import sys
@@ -68,7 +69,7 @@ class RequestLogger:
     ) -> None:
         self._random = random.Random(seed)
         self._waiting: queue.Queue[tuple[LogTarget, Call] | None] = queue.Queue(max_waiting)
-        self._limits = {"max_bytes": max_bytes, "max_age_s": max_age_s}
+        self._records_of = functools.partial(RotatingRecords, max_bytes=max_bytes, max_age_s=max_age_s)
         self._files: dict[str, RotatingRecords] = {}
         self._lock = threading.Lock()
         self._num_dropped = 0
@@ -132,7 +133,7 @@ class RequestLogger:
 
     def _write(self, target: LogTarget, call: Call) -> None:
         prefix = target.filename_prefix
-        file = self._files.setdefault(prefix, RotatingRecords(prefix, **self._limits))
+        file = self._files.setdefault(prefix, self._records_of(prefix))
         try:
             file.write(_prediction_log(call, target.sampling_rate).SerializeToString())
         except (OSError, tf.errors.OpError) as error:
