@@ -102,6 +102,7 @@ def test_every_component_names_code_that_exists(name):
         (digest.SERVER_CODE, "tfx_pipeline/components/indexer.py"),
         (digest.SERVER_CODE, "serving/saved_model.py"),  # imported inside a function
         (digest.INDEX_CODE, "trainer/export.py"),
+        (digest.INDEX_CODE, "tfx_pipeline/index/warmup.py"),
         (digest.EXAMPLES_CODE, "schemas/features.py"),
         (digest.TRANSFORM_CODE, "trainer/__init__.py"),
         (digest.SOURCES_CODE, "tfx_pipeline/sources/retailrocket.py"),

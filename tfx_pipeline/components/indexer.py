@@ -14,11 +14,15 @@ from tfx.types.standard_artifacts import Examples
 from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
+from schemas import contract
 from tfx_pipeline.index import indexes
 from tfx_pipeline.index.catalog import Catalog
 from tfx_pipeline.index.catalog import embed_catalog
 from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
+from tfx_pipeline.index.retriever import input_specs
+from tfx_pipeline.index.warmup import first_queries
+from tfx_pipeline.index.warmup import write_warmup_requests
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +40,9 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     max_k: Parameter[int],
     code_digest: Parameter[str],
 ) -> None:
-    """Exports the retriever of a kind (`auto`: by the catalogue's size) and keeps the catalogue's vectors beside it.
+    """Exports the retriever of a kind (`auto`: by the catalogue's size), with warm-up requests of the split `queries` in it.
+
+    The catalogue's vectors are kept beside it.
 
     The version is the UTC time, YYYYMMDDhhmmss, so that a later one is larger; it is in the graph and on the artifact.
     """
@@ -47,7 +53,10 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     version = int(time.strftime("%Y%m%d%H%M%S", time.gmtime()))
     log.info("Indexing %s items of %s dimensions: %s, version %s", *catalog.vectors.shape, resolved, version)
     module = Retriever(loaded, catalog, kind=resolved, version=version, max_k=max_k)
-    export_retriever(module, path_utils.serving_model_path(retriever.uri))
+    folder = path_utils.serving_model_path(retriever.uri)
+    export_retriever(module, folder)
+    specs = input_specs(loaded.signatures[contract.SIGNATURE_EMBED_QUERY])
+    write_warmup_requests(Path(folder), first_queries(split_files(examples, "queries")), specs, max_k=module.max_k)
     catalog.save(Path(retriever.uri) / _CATALOG_FOLDER)
     retriever.set_string_custom_property(VERSION_PROPERTY, str(version))
     retriever.set_string_custom_property(KIND_PROPERTY, resolved)

@@ -23,14 +23,17 @@ class Retriever(tf.Module):
         kind: of the index.
         version: int64, the directory that it will be served from.
         max_k: most results; lowered to the number of items.
+
+    Attributes:
+        max_k: most results that it returns.
     """
 
     def __init__(self, towers: Any, catalog: Catalog, *, kind: str, version: int, max_k: int) -> None:
         super().__init__(name="retriever")
         self.towers = towers
-        self._max_k = min(max_k, len(catalog.item_ids))
-        self._default_k = min(contract.DEFAULT_K, self._max_k)
-        self._index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self._max_k)
+        self.max_k = min(max_k, len(catalog.item_ids))
+        self._default_k = min(contract.DEFAULT_K, self.max_k)
+        self._index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self.max_k)
         self._item_ids = tf.Variable(catalog.item_ids.astype(object), trainable=False, dtype=tf.string, name="item_ids")
         self._position_of_index = tf.Variable(catalog.position_of_index, trainable=False, name="position_of_index")
         self._version = str(version)
@@ -46,11 +49,11 @@ class Retriever(tf.Module):
 
     def _retrieve(self) -> Callable:
         embed_query = self.towers.signatures[contract.SIGNATURE_EMBED_QUERY]
-        specs = {**_input_specs(embed_query), contract.INPUT_K: tf.TensorSpec([None], tf.int32, name=contract.INPUT_K)}
+        specs = {**input_specs(embed_query), contract.INPUT_K: tf.TensorSpec([None], tf.int32, name=contract.INPUT_K)}
 
         @tf.function(autograph=False)
         def retrieve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            k = tf.clip_by_value(tf.reduce_max(inputs.pop(contract.INPUT_K)), 1, self._max_k)
+            k = tf.clip_by_value(tf.reduce_max(inputs.pop(contract.INPUT_K)), 1, self.max_k)
             return self._answer(embed_query(**inputs), k)
 
         return retrieve.get_concrete_function(**specs)
@@ -79,7 +82,7 @@ class Retriever(tf.Module):
                 answer[contract.OUTPUT_BONUSES] = bonuses
             return answer
 
-        return embed_versioned.get_concrete_function(**_input_specs(embed))
+        return embed_versioned.get_concrete_function(**input_specs(embed))
 
     def _answer(self, embedded: dict[str, tf.Tensor], k: tf.Tensor) -> dict[str, tf.Tensor]:
         """The best k of the index's items and of those with a bonus, each once.
@@ -123,7 +126,8 @@ def export_retriever(retriever: Retriever, folder: str) -> None:
     tf.saved_model.save(retriever, folder, signatures=retriever.signatures(), options=options)
 
 
-def _input_specs(signature: Any) -> dict[str, tf.TensorSpec]:
+def input_specs(signature: Any) -> dict[str, tf.TensorSpec]:
+    """The named inputs of a loaded signature."""
     return {
         name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
         for name, spec in signature.structured_input_signature[1].items()
