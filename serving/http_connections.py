@@ -6,6 +6,7 @@ import socketserver
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from http import HTTPStatus
@@ -50,7 +51,7 @@ class HttpServer(ThreadingHTTPServer):
         timeout_s: float,
         max_request_bytes: int,
         max_requests: int,
-        pages: dict[str, Metrics],
+        pages: Mapping[str, Metrics],
     ) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6

@@ -11,6 +11,7 @@ from tensorflow_serving.config import file_system_storage_path_source_pb2
 from tensorflow_serving.config import logging_config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.request_log import LogTarget
 from serving.server_flags import ServerFlags
 from serving.version_folders import LATEST
 from serving.version_folders import VersionPolicy
@@ -28,14 +29,14 @@ class ModelConfig:
         base_path: Folder of version directories.
         policy: Which versions are served.
         labels: Version by label; requests may use a label in place of a number.
-        logging: How requests are logged; None if they are not.
+        log: Where samples of the requests are logged; None if they are not.
     """
 
     name: str
     base_path: Path
     policy: VersionPolicy = LATEST
     labels: Mapping[str, int] = field(default_factory=dict)
-    logging: logging_config_pb2.LoggingConfig | None = None
+    log: LogTarget | None = None
 
 
 def from_flags(flags: ServerFlags) -> list[ModelConfig]:
@@ -93,10 +94,10 @@ def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:
         )
     try:
         policy = _policy(config.model_version_policy)
+        log = _log_target(config.logging_config) if config.HasField("logging_config") else None
     except ValueError as error:
         raise ValueError(f"model {config.name}: {error}") from error
-    logging = config.logging_config if config.HasField("logging_config") else None
-    return ModelConfig(config.name, base_path, policy=policy, labels=dict(config.version_labels), logging=logging)
+    return ModelConfig(config.name, base_path, policy=policy, labels=dict(config.version_labels), log=log)
 
 
 def _check_platform(config: model_server_config_pb2.ModelConfig) -> None:
@@ -124,3 +125,8 @@ def _policy(
     if choice == "specific":
         return VersionPolicy(limit=None, numbers=frozenset(policy.specific.versions))
     return VersionPolicy(limit=max(policy.latest.num_versions, 1))
+
+
+def _log_target(config: logging_config_pb2.LoggingConfig) -> LogTarget:
+    # TF Serving's `type` names a collector that is linked in; here files are the one there is.
+    return LogTarget(config.log_collector_config.filename_prefix, config.sampling_config.sampling_rate)

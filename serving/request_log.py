@@ -53,9 +53,6 @@ class RequestLogger:
         max_waiting: Requests that wait for the thread; one more is dropped.
         max_bytes: Of a file.
         max_age_s: Of a file, in seconds.
-
-    Raises:
-        OSError: A target's folder cannot be made.
     """
 
     def __init__(
@@ -86,9 +83,14 @@ class RequestLogger:
         return self._num_dropped
 
     def update(self, targets: Mapping[str, LogTarget]) -> None:
-        """Logs by these targets from now on; raises `OSError` as the constructor does."""
+        """Logs by these targets from now on; a folder that cannot be made is reported, and its requests are dropped."""
+        if targets == self._targets:
+            return
         for target in targets.values():
-            Path(target.filename_prefix).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                Path(target.filename_prefix).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                self._report(f"cannot make the folder of {target.filename_prefix}.log.*: {error}")
         self._targets = dict(targets)
 
     def observe(self, call: Call) -> None:

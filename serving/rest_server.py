@@ -1,6 +1,7 @@
 """The REST API over HTTP/1.1: connections that stay open, bounded work, bodies and time."""
 
 import threading
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from serving.calls import CallObserver
@@ -24,8 +25,7 @@ class RestServer:
         timeout_s: Seconds for an answer, and for the next bytes of a request.
         max_request_bytes: A request with a larger body is refused with 413 before it is read.
         max_requests: Running and waiting; more are refused with 429. 0 for no limit.
-        prometheus_path: Where the metrics are; None for nowhere.
-        metrics: What is shown there.
+        pages: What else can be read, such as metrics, by path.
 
     Raises:
         OSError: It cannot listen there.
@@ -42,8 +42,7 @@ class RestServer:
         timeout_s: float,
         max_request_bytes: int,
         max_requests: int = 0,
-        prometheus_path: str | None = None,
-        metrics: Metrics | None = None,
+        pages: Mapping[str, Metrics],
     ) -> None:
         self._server = HttpServer(
             (host, port),
@@ -52,7 +51,7 @@ class RestServer:
             timeout_s=timeout_s,
             max_request_bytes=max_request_bytes,
             max_requests=max_requests,
-            pages={prometheus_path: metrics} if prometheus_path and metrics else {},
+            pages=pages,
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="rest", daemon=True)
 

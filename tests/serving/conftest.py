@@ -186,15 +186,15 @@ class InProcessServer:
 
         from serving import saved_model
         from serving.metrics import Metrics
+        from serving.model_config import ModelConfig
         from serving.model_requests import ServedModels
         from serving.prediction_service import PredictionService
         from serving.rest_server import RestServer
-        from serving.versions import ModelVersions
 
         self.base_path = base_path
-        versions = ModelVersions(base_path, saved_model.load)
-        versions.poll()
-        models, metrics = ServedModels(model_name, versions), Metrics()
+        models, metrics = ServedModels(saved_model.load), Metrics()
+        models.configure([ModelConfig(model_name, base_path)])
+        models.versions(model_name).poll()
         self.calls: list = []
         observers = [metrics, self]
         self.grpc = grpc.server(ThreadPoolExecutor(4))
@@ -210,8 +210,7 @@ class InProcessServer:
             num_threads=2,
             timeout_s=timeout_s,
             max_request_bytes=max_request_bytes,
-            prometheus_path="/monitoring/prometheus/metrics",
-            metrics=metrics,
+            pages={"/monitoring/prometheus/metrics": metrics},
         )
         self.grpc.start()
         self.rest.start()
