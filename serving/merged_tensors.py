@@ -17,10 +17,11 @@ _ANY_SIZE = -1
 
 
 def has_batch_dimension(definition: meta_graph_pb2.SignatureDef) -> bool:
-    """Whether dimension 0 of every input and output is free, so that requests can be merged along it."""
-    shapes = [info.tensor_shape for infos in (definition.inputs, definition.outputs) for info in infos.values()]
-    are_free = [not shape.unknown_rank and bool(shape.dim) and shape.dim[0].size == _ANY_SIZE for shape in shapes]
-    return bool(definition.inputs) and all(are_free)
+    """Whether dimension 0 of every input is free, and that of every output unless its rank is known only after a run."""
+    inputs = [info.tensor_shape for info in definition.inputs.values()]
+    outputs = [info.tensor_shape for info in definition.outputs.values() if not info.tensor_shape.unknown_rank]
+    are_free = [bool(shape.dim) and shape.dim[0].size == _ANY_SIZE for shape in [*inputs, *outputs]]
+    return bool(inputs) and all(are_free)
 
 
 def paddable_dims(info: meta_graph_pb2.TensorInfo) -> frozenset[int]:
