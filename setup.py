@@ -17,7 +17,15 @@ PIPELINE = [
     "tqdm>=4.66",
     "setuptools<81",
 ]
-DEV = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "mypy>=1.13", "types-protobuf<4", "types-setuptools"]
+DEV = [
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "prometheus-client>=0.20",
+    "ruff>=0.8",
+    "mypy>=1.13",
+    "types-protobuf<4",
+    "types-setuptools",
+]
 
 setup(
     name="conversion-retrieval",

@@ -113,16 +113,17 @@ def _array(expected: InputPlan, proto: tensor_pb2.TensorProto, sizes: Sequence[i
     if not (is_plain or expected.dtype is tf.string) or proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
         return None
     size = math.prod(sizes)
-    if proto.tensor_content:
-        if not is_plain or len(proto.tensor_content) != size * expected.numpy_dtype.itemsize:
-            return None
-        return np.frombuffer(proto.tensor_content, expected.numpy_dtype).reshape(sizes)
     values = getattr(proto, expected.value_field or "")
-    if len(values) != size:
+    if is_plain and len(proto.tensor_content) == size * expected.numpy_dtype.itemsize > 0:
+        array = np.frombuffer(proto.tensor_content, expected.numpy_dtype)
+    elif proto.tensor_content or len(values) != size or (is_plain and size > _MAX_VALUES_IN_PYTHON):
         return None
-    if not is_plain:
-        return np.array(values, object).reshape(sizes)
-    return np.fromiter(values, expected.numpy_dtype, size).reshape(sizes) if size <= _MAX_VALUES_IN_PYTHON else None
+    else:
+        array = np.fromiter(values, expected.numpy_dtype, size) if is_plain else np.array(values, object)
+    try:
+        return array.reshape(sizes)
+    except ValueError:  # more dimensions than numpy has, or one that is too large beside one that is zero
+        return None
 
 
 def _parse(expected: InputPlan, proto: tensor_pb2.TensorProto) -> tf.Tensor:

@@ -31,10 +31,11 @@ def broken(**fields):
     return proto
 
 
-def huge():
-    """A tensor of 2**40 values, of which the message holds one."""
+def one(*sizes):
+    """A tensor of these sizes, of which the message holds one value."""
     proto = tensor_pb2.TensorProto(dtype=tf.int32.as_datatype_enum, int_val=[1])
-    proto.tensor_shape.dim.add(size=2**40)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
     return proto
 
 
@@ -163,7 +164,21 @@ OF_GRPC = {
         "INVALID_ARGUMENT",
         "tensor parsing error: k",
     ),
-    "huge shape": ("Predict", predict(k=huge()), "INVALID_ARGUMENT", "tensor parsing error: k"),
+    "huge shape": ("Predict", predict(k=one(2**40)), "INVALID_ARGUMENT", "tensor parsing error: k"),
+    "negative size": ("Predict", predict(k=one(-1)), "INVALID_ARGUMENT", "tensor parsing error: k"),
+    "300 dimensions": ("Predict", predict(k=one(*[1] * 300)), "INVALID_ARGUMENT", "tensor parsing error: k"),
+    "40 dimensions": (
+        "Predict",
+        predict(k=one(*[1] * 40)),
+        "INVALID_ARGUMENT",
+        f"Input k must have shape (None,). Received: ({', '.join(['1'] * 40)})",
+    ),
+    "a size of zero beside a huge one": (
+        "Predict",
+        predict(k=one(0, 2**62)),
+        "INVALID_ARGUMENT",
+        f"Input k must have shape (None,). Received: (0, {2**62})",
+    ),
     # Methods on signatures that are not made for them.
     "Classify on Predict": (
         "Classify",
