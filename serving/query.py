@@ -15,8 +15,8 @@ from pathlib import Path
 from serving import answers
 from serving import snapshot
 from serving.answers import Answer
-from serving.channel import RetrieverError
 from serving.client import RetrieverClient
+from serving.client import RetrieverError
 from serving.query_inputs import Features
 from serving.snapshot import Snapshot
 from serving.snapshot import SnapshotError
