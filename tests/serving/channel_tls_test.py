@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import json
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from serving import query
 from serving.client import RetrieverError
 from serving.client import Tls
 
@@ -115,3 +117,19 @@ def test_mutual_tls_needs_the_clients_certificate(tls_relay, retrieve, pems, exp
 def test_half_of_a_client_certificate_is_refused():
     with pytest.raises(ValueError, match=r"^mutual TLS needs client_cert and client_key. Received: client_key only$"):
         Tls(client_key=b"key")
+
+
+@pytest.mark.parametrize("tls_relay", [True], indirect=True)
+def test_the_query_command_takes_certificates(tls_relay, pems, expected, tmp_path, capsys):
+    features = tmp_path / "features.json"
+    features.write_text(json.dumps(USERS))
+    flags = [f"--server={tls_relay.address}", f"--features={features}", "--k=3", "--json", f"--ca_cert={pems['ca']}"]
+    mutual = [f"--client_cert={pems['client']}", f"--client_key={pems['client_key']}"]
+    assert query.main([*flags, *mutual]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["answers"]
+    assert [item["item_id"] for item in answer["items"]] == expected
+    assert query.main([*flags, "--ca_cert=gone.pem"]) == 1
+    assert capsys.readouterr().err == "query: [Errno 2] No such file or directory: 'gone.pem'\n"
+    with pytest.raises(SystemExit, match=r"^2$"):
+        query.main([*flags, mutual[0]])
+    assert "mutual TLS needs client_cert and client_key. Received: client_cert only" in capsys.readouterr().err
