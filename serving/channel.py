@@ -94,7 +94,8 @@ class Connection:
         code, text = error.code(), error.details() or ""
         remedies = {
             grpc.StatusCode.UNAVAILABLE: self._remedy_if_unavailable(text),
-            grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer in {timeout_s} s: raise timeout_s",
+            grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer from {self.server} in {timeout_s} s, "
+            "retries included: check that it runs, or raise timeout_s",
             grpc.StatusCode.NOT_FOUND: "check the model name, and by model_status() that a version is AVAILABLE",
             grpc.StatusCode.UNIMPLEMENTED: f"is {self.server} a TF Serving gRPC port (8500, not 8501)?",
             grpc.StatusCode.RESOURCE_EXHAUSTED: "ask later, or for fewer users at a time: lower max_batch_size",
