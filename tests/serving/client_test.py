@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving.client import RetrieverClient
 from serving.client import RetrieverError
@@ -156,3 +157,33 @@ def test_version_or_label_is_asked_for_by_every_method(model_server):
         for method in (lambda: client.retrieve([NEW], k=1), client.model_status):
             with pytest.raises(RetrieverError, match=unknown):
                 method()
+
+
+def _save_with_other_inputs(path):
+    """A retriever that takes a city, and answers with it and the version 2."""
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)])
+    def retrieve(city, k):
+        scores = tf.cast(k, tf.float32)[:, tf.newaxis]
+        return {"item_ids": city[:, tf.newaxis], "scores": scores, "model_version": tf.fill(tf.shape(city), "2")}
+
+    tf.saved_model.save(module, str(path), signatures={"retrieve": retrieve})
+    return path
+
+
+def test_inputs_that_change_with_a_version_are_noticed(model_server):
+    lenient_client = RetrieverClient(model_server.address, ignore_unknown=True)
+    with RetrieverClient(model_server.address) as client, lenient_client as lenient:
+        assert client.retrieve([NEW], k=1)[0].model_version == "1"
+        assert lenient.retrieve([NEW], k=1)[0].model_version == "1"
+        _save_with_other_inputs(model_server.base_path / ".tmp-2").rename(model_server.base_path / "2")
+        model_server.wait_for_line("^Serving retriever version 2 at ")
+        try:
+            # Refused by what it knows of version 1; and sent as version 1 takes it, and refused by the server.
+            answers = client.retrieve([{"city": "Bonn"}], k=1), lenient.retrieve([{"city": "Bonn"}], k=1)
+        finally:
+            model_server.remove(2)
+            model_server.wait_for_line("^Serving retriever version 1 at ")
+        assert answers == ([(["Bonn"], [1.0], "2")],) * 2
+        assert client.retrieve([NEW], k=1)[0].model_version == "1"
