@@ -9,8 +9,11 @@ from schemas.contract import HISTORY_EVENT
 from schemas.contract import HISTORY_ITEM_ID
 from schemas.contract import HISTORY_PREFIX
 from serving import text_table
-from serving.client import Retrieved
+from serving.overlap import Overlap
+from serving.overlap import num_in_history
+from serving.overlap import overlaps
 from serving.query_inputs import Features
+from serving.results import Retrieved
 from serving.snapshot import UNKNOWN_ITEM
 from serving.snapshot import Item
 from serving.text_table import Column
@@ -32,6 +35,17 @@ _ITEM_COLUMNS = (
     Column("score", is_number=True),
     Column(""),
 )
+_EXPLAINED_COLUMNS = (
+    Column("rank", is_number=True),
+    Column("item"),
+    Column("title"),
+    Column("category"),
+    Column("advertiser"),
+    Column("score", is_number=True),
+    Column("item x", is_number=True),
+    Column("category x", is_number=True),
+    Column("advertiser x", is_number=True),
+)
 
 
 class Answer(NamedTuple):
@@ -50,9 +64,13 @@ class Answer(NamedTuple):
         """Every item that is shown."""
         return {*self.history(HISTORY_ITEM_ID), *self.retrieved.item_ids}
 
+    def overlaps(self, items: Mapping[str, Item]) -> list[Overlap]:
+        """What each retrieved item has in common with the history."""
+        return overlaps(self.retrieved.item_ids, self.history(HISTORY_ITEM_ID), items)
 
-def as_text(answer: Answer, items: Mapping[str, Item], *, k: int, width: int) -> str:
-    """The answer in lines of at most `width` columns."""
+
+def as_text(answer: Answer, items: Mapping[str, Item], *, k: int, width: int, explain: bool) -> str:
+    """The answer in lines of at most `width` columns; with what it has in common with the history if `explain`."""
     attributes = [
         f"{name}={value}" for name, value in sorted(answer.features.items()) if not name.startswith(HISTORY_PREFIX)
     ]
@@ -64,15 +82,14 @@ def as_text(answer: Answer, items: Mapping[str, Item], *, k: int, width: int) ->
             "",
             _history_text(answer, items, width=width),
             "",
-            "Retrieved",
-            _items_text(answer, items, width=width),
+            _explained_text(answer, items, width=width) if explain else _items_text(answer, items, width=width),
             f"{fewer}\nModel version {answer.retrieved.model_version}",
         ]
     )
 
 
-def as_json(answer: Answer, items: Mapping[str, Item]) -> dict[str, Any]:
-    """The answer as a JSON object."""
+def as_json(answer: Answer, items: Mapping[str, Item], *, explain: bool) -> dict[str, Any]:
+    """The answer as a JSON object; with what it has in common with the history if `explain`."""
     seen = answer.history(HISTORY_ITEM_ID)
     retrieved = [
         {"rank": rank, "item_id": item_id, "score": score, "again": item_id in seen}
@@ -81,12 +98,18 @@ def as_json(answer: Answer, items: Mapping[str, Item]) -> dict[str, Any]:
             zip(answer.retrieved.item_ids, answer.retrieved.scores, strict=True), start=1
         )
     ]
-    return {
+    content: dict[str, Any] = {
         "user": answer.user_id,
         "features": answer.features,
         "items": retrieved,
         "model_version": answer.retrieved.model_version,
     }
+    if explain:
+        found = answer.overlaps(items)
+        for item, overlap in zip(retrieved, found, strict=True):
+            item["in_history"] = overlap._asdict()
+        content["num_in_history"] = num_in_history(found)._asdict()
+    return content
 
 
 def _history_text(answer: Answer, items: Mapping[str, Item], *, width: int) -> str:
@@ -116,4 +139,29 @@ def _items_text(answer: Answer, items: Mapping[str, Item], *, width: int) -> str
         price = "" if item.price is None else f"{item.price:,.2f}"
         again = "again" if item_id in seen else ""
         rows.append([str(rank), item_id, item.title or "", item.advertiser_id or "", price, f"{score:.4f}", again])
-    return text_table.render(_ITEM_COLUMNS, rows, width=width)
+    return f"Retrieved\n{text_table.render(_ITEM_COLUMNS, rows, width=width)}"
+
+
+def _explained_text(answer: Answer, items: Mapping[str, Item], *, width: int) -> str:
+    found = answer.overlaps(items)
+    rows = []
+    for rank, (item_id, score, overlap) in enumerate(
+        zip(answer.retrieved.item_ids, answer.retrieved.scores, found, strict=True), start=1
+    ):
+        item = items.get(item_id, UNKNOWN_ITEM)
+        texts = [item.title or "", item.category or "", item.advertiser_id or ""]
+        rows.append([str(rank), item_id, *texts, f"{score:.4f}", *map(str, overlap)])
+    shares = num_in_history(found)
+    return "\n".join(
+        [
+            "Retrieved",
+            f"In the history: category {_share(shares.category, len(found))}, "
+            f"advertiser {_share(shares.advertiser, len(found))}, item {_share(shares.item, len(found))}",
+            text_table.render(_EXPLAINED_COLUMNS, rows, width=width),
+            "x: how often it is in the history",
+        ]
+    )
+
+
+def _share(num: int, num_all: int) -> str:
+    return f"{num} of {num_all}" + (f" ({num / num_all:.0%})" if num_all else "")

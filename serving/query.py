@@ -15,30 +15,52 @@ from pathlib import Path
 from serving import answers
 from serving import snapshot
 from serving.answers import Answer
-from serving.channel import RetrieverError
 from serving.client import RetrieverClient
+from serving.client import RetrieverError
+from serving.query_flags import parse_flags
 from serving.query_inputs import Features
 from serving.snapshot import Snapshot
 from serving.snapshot import SnapshotError
+from serving.version_watch import watch
 
 _DEFAULT_WIDTH = 110
+_INTERRUPTED = 130
+"""The exit status that shells know."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the answers; returns 1, with the reason on stderr, if there are none."""
-    flags = _parse_flags(argv)
+    flags = parse_flags(argv, description=(__doc__ or "").splitlines()[0])
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Titles may hold characters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="replace")
     try:
-        print(_run(flags))
-    except (RetrieverError, SnapshotError, ValueError) as error:
+        _run(flags)
+    except (RetrieverError, SnapshotError, ValueError, OSError) as error:
         print(f"query: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 0 if flags.watch else _INTERRUPTED
     return 0
 
 
-def _run(flags: argparse.Namespace) -> str:
+def _run(flags: argparse.Namespace) -> None:
+    with RetrieverClient(
+        flags.server,
+        model_name=flags.model_name,
+        timeout_s=flags.timeout_s,
+        # A snapshot may hold features that the served version does not take (yet, or any more); a file's are meant.
+        ignore_unknown=not flags.features,
+        tls=flags.tls,
+    ) as client:
+        if flags.watch:
+            # So that stdout is nothing but JSON if it is asked for.
+            lines_to = sys.stderr if flags.json else sys.stdout
+            watch(client, lambda: _answer(client, flags), interval_s=flags.watch_interval_s, lines_to=lines_to)
+        print(_answer(client, flags))
+
+
+def _answer(client: RetrieverClient, flags: argparse.Namespace) -> str:
     with contextlib.ExitStack() as stack:
         path = _snapshot_path(flags)
         texts = stack.enter_context(snapshot.open_snapshot(path)) if path else None
@@ -46,12 +68,6 @@ def _run(flags: argparse.Namespace) -> str:
             users: dict[str, Features] = _read_features(flags.features)
         else:
             users = {user_id: texts.features(user_id) for user_id in flags.user} if texts else {}
-        # A snapshot may hold features that the served version does not take (yet, or any more); a file's are meant.
-        client = stack.enter_context(
-            RetrieverClient(
-                flags.server, model_name=flags.model_name, timeout_s=flags.timeout_s, ignore_unknown=not flags.features
-            )
-        )
         retrieved = client.retrieve(list(users.values()), k=flags.k)
         found = [
             Answer(user_id, features, answer)
@@ -64,24 +80,24 @@ def _render(found: Sequence[Answer], texts: Snapshot | None, *, flags: argparse.
     items = texts.items({item_id for answer in found for item_id in answer.item_ids()}) if texts else {}
     notice = texts.notice() if texts else ""
     if flags.json:
-        entries = [answers.as_json(answer, items) for answer in found]
+        entries = [answers.as_json(answer, items, explain=flags.explain) for answer in found]
         return json.dumps({"answers": entries, "notice": notice}, ensure_ascii=False, indent=2)
     width = shutil.get_terminal_size((_DEFAULT_WIDTH, 0)).columns
-    parts = [answers.as_text(answer, items, k=flags.k, width=width) for answer in found]
+    parts = [answers.as_text(answer, items, k=flags.k, width=width, explain=flags.explain) for answer in found]
     return "\n\n".join([*parts, *([notice] if notice else [])])
 
 
 def _snapshot_path(flags: argparse.Namespace) -> Path | None:
-    """Where the snapshot is; with --features it only adds titles and may be absent."""
+    """Where the snapshot is; with --features it only adds titles and may be absent, unless they are to be compared."""
     if flags.snapshot:
         return flags.snapshot
     try:
         path = snapshot.default_path()
     except SnapshotError:
-        if flags.features:
+        if flags.features and not flags.explain:
             return None
         raise
-    return path if path.is_file() or not flags.features else None
+    return path if path.is_file() or not flags.features or flags.explain else None
 
 
 def _read_features(path: Path) -> dict[str, Features]:
@@ -95,20 +111,6 @@ def _read_features(path: Path) -> dict[str, Features]:
     if not all(isinstance(user, dict) for user in users):
         raise ValueError(f"{path} must hold an object of named inputs, or a list of them")
     return {f"{path.name}#{position}": user for position, user in enumerate(users, start=1)}
-
-
-def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving.query", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--server", default="localhost:8500", help="host:port of the model server (%(default)s)")
-    parser.add_argument("--model_name", default="retriever", help="name of the model there (%(default)s)")
-    parser.add_argument("--timeout_s", type=float, default=5.0, help="seconds to wait for an answer (%(default)s)")
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--user", action="append", metavar="ID", help="a user of the snapshot; repeatable")
-    asked.add_argument("--features", type=Path, metavar="FILE", help="JSON object of named inputs, or a list of them")
-    parser.add_argument("--k", type=int, default=10, help="items per user (%(default)s)")
-    parser.add_argument("--snapshot", type=Path, metavar="FILE", help="user snapshot (default: the newest run's)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

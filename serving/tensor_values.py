@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Sequence
+from operator import methodcaller
 from typing import Any
 from typing import NamedTuple
 
@@ -45,8 +46,7 @@ def encode(values: Sequence[Value], *, dtype: DataType, shape: Sequence[int]) ->
     proto = wire.message_class("TensorProto")(dtype=dtype)
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
-    encoded = [value.encode() if isinstance(value, str) else value for value in values]
-    getattr(proto, _FIELDS[dtype]).extend(encoded)
+    getattr(proto, _FIELDS[dtype]).extend(map(methodcaller("encode"), values) if dtype is DataType.STRING else values)
     return proto
 
 

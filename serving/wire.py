@@ -73,6 +73,8 @@ _MESSAGES: dict[str, tuple[_Field, ...]] = {
         _Field("name", 1, "string"),
         _Field("version", 2, "Int64Value"),
         _Field("signature_name", 3, "string"),
+        # One of this and `version` in the original; the bytes are the same as long as a sender sets only one.
+        _Field("version_label", 4, "string"),
     ),
     "PredictRequest": (
         _Field("model_spec", 1, "ModelSpec"),

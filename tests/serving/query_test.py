@@ -3,9 +3,12 @@
 import contextlib
 import json
 import os
+import re
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,12 +26,16 @@ USERS = {
         "left_the_model": 3,
     },
     "u2": {"country": "FR"},
+    "u3": {"history_item_id": ["item-3", "item-5", "item-3", "gone"], "history_age_days": [1.0, 2.0, 3.0, 4.0]},
 }
 ITEMS = [
     ("item-3", "Große Teekanne 茶壶", "Muster & Söhne", "home > kitchen", 1234.5),
     ("item-5", "A very long title " * 20, None, "home", None),
     ("item-0", None, "Acme", None, 2.0),
+    ("item-1", "Cup", "Muster & Söhne", "home", 3.0),
 ]
+# What each item has in common with u3's history: the item, its category and its advertiser occur so often.
+IN_HISTORY = {"item-3": (2, 2, 2), "item-5": (1, 1, 0), "item-1": (0, 1, 2)}
 NOTICE = "Simulated data, for education."
 
 
@@ -43,11 +50,15 @@ def snapshot(tmp_path_factory):
     return path
 
 
-def query(*flags, cache, server="127.0.0.1:1"):
+def query_process(*flags, cache, server, **options):
     command = [sys.executable, "-m", "serving.query", f"--server={server}", *map(str, flags)]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONIOENCODING": "utf-8"}
     environment.pop("COLUMNS", None)
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    return {"args": command, "cwd": ROOT, "env": environment, "encoding": "utf-8"} | options
+
+
+def query(*flags, cache, server="127.0.0.1:1"):
+    done = subprocess.run(**query_process(*flags, cache=cache, server=server, capture_output=True, timeout=60))
     return done.returncode, done.stdout, done.stderr
 
 
@@ -114,7 +125,7 @@ def test_unknown_feature_in_a_file_is_refused(model_server, tmp_path):
 def test_unknown_user_is_refused_with_examples(snapshot, tmp_path):
     status, out, err = query("--user=u9", f"--snapshot={snapshot}", cache=tmp_path)
     assert (status, out) == (1, "")
-    assert err == "query: unknown user 'u9'; the snapshot has 2 users, such as u1, u2\n"
+    assert err == "query: unknown user 'u9'; the snapshot has 3 users, such as u1, u2, u3\n"
 
 
 def test_missing_snapshot_is_named(tmp_path):
@@ -135,3 +146,82 @@ def test_unreachable_server_says_how_to_start_one(snapshot, tmp_path):
     status, _, err = query("--user=u2", f"--snapshot={snapshot}", cache=tmp_path)
     assert status == 1
     assert "start it with python -m serving.model_server" in err
+
+
+def test_explained_items_are_compared_with_the_history(model_server, snapshot, tmp_path):
+    flags = ("--user=u3", "--k=8", "--explain", f"--snapshot={snapshot}")
+    status, out, err = query(*flags, server=model_server.address, cache=tmp_path)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 110
+    start = lines.index("In the history: category 3 of 8 (38%), advertiser 2 of 8 (25%), item 2 of 8 (25%)")
+    shown = {line.split()[1]: tuple(map(int, line.split()[-3:])) for line in lines[start + 2 : start + 10]}
+    assert shown == {f"item-{number}": IN_HISTORY.get(f"item-{number}", (0, 0, 0)) for number in range(8)}
+
+
+def test_explained_json_has_the_counts(model_server, snapshot, tmp_path):
+    flags = ("--user=u3", "--user=u2", "--k=8", "--explain", "--json", f"--snapshot={snapshot}")
+    status, out, err = query(*flags, server=model_server.address, cache=tmp_path)
+    assert (status, err) == (0, "")
+    some, none = json.loads(out)["answers"]
+    assert some["num_in_history"] == {"item": 2, "category": 3, "advertiser": 2}
+    assert none["num_in_history"] == {"item": 0, "category": 0, "advertiser": 0}
+    counts = {item["item_id"]: tuple(item["in_history"].values()) for item in some["items"]}
+    assert {item_id: count for item_id, count in counts.items() if any(count)} == IN_HISTORY
+
+
+def test_explaining_needs_a_snapshot(model_server, tmp_path):
+    features = tmp_path / "features.json"
+    features.write_text("{}")
+    status, out, err = query(f"--features={features}", "--explain", server=model_server.address, cache=tmp_path)
+    assert (status, out) == (1, "")
+    assert "no snapshot is known" in err
+
+
+def wait_for(path, text, *, timeout_s=60):
+    deadline_s = time.monotonic() + timeout_s
+    while text not in path.read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline_s, path.read_text(encoding="utf-8")
+        time.sleep(0.02)
+
+
+def test_watch_answers_again_for_every_version_and_outlives_the_server(
+    model_server, start_relay, snapshot, toy, tmp_path
+):
+    relay = start_relay()
+    flags = ("--user=u2", "--k=1", "--watch", "--watch_interval_s=0.1", "--timeout_s=1", f"--snapshot={snapshot}")
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("w") as out_file, err.open("w") as err_file:
+        process = subprocess.Popen(
+            **query_process(*flags, cache=tmp_path, server=relay.address, stdout=out_file, stderr=err_file)
+        )
+    try:
+        wait_for(out, "Model version 1\n")
+        relay.stop()
+        wait_for(err, "query: still watching: ")
+        start_relay(port=relay.port)
+        model_server.publish(toy, 2)
+        wait_for(out, "Model version 2\n")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    model_server.wait_for_line("^Serving retriever version 2 at ")
+    model_server.remove(2)
+    model_server.wait_for_line("^Serving retriever version 1 at ")
+    printed = out.read_text(encoding="utf-8")
+    assert re.findall(r"^\d\d:\d\d:\d\d (Serving .*)", printed, re.MULTILINE) == [
+        "Serving version 1",
+        "Serving version 2 (before: 1)",
+    ]
+    best = [toy.retrieve(USERS["u2"], version=version, k=1)[0][0] for version in (1, 2)]
+    assert re.findall(r"^ +1  (\S+)", printed, re.MULTILINE) == best
+    assert err.read_text(encoding="utf-8").count("still watching") == 1
+
+
+def test_watch_of_no_server_ends_with_the_reason(snapshot, tmp_path):
+    flags = ("--user=u2", "--watch", "--timeout_s=0.3", f"--snapshot={snapshot}")
+    status, out, err = query(*flags, cache=tmp_path)
+    assert (status, out) == (1, "")
+    assert "no answer from 127.0.0.1:1 in 0.3 s, retries included: check that it runs" in err

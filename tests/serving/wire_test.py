@@ -36,6 +36,7 @@ STATUS = {"version": "3", "state": 50, "status": {"error_code": 2, "error_messag
 
 CASES = [
     pytest.param(model_pb2.ModelSpec, SPEC, id="ModelSpec"),
+    pytest.param(model_pb2.ModelSpec, {"name": "retriever", "versionLabel": "canary of May"}, id="labelled"),
     pytest.param(
         predict_pb2.PredictRequest, {"modelSpec": SPEC, "inputs": TENSORS, "outputFilter": ["a", "b"]}, id="request"
     ),

@@ -1,0 +1,58 @@
+"""Flags of `python -m serving.query`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas.contract import MODEL_NAME
+from serving.channel import Tls
+
+
+def parse_flags(argv: Sequence[str] | None, *, description: str) -> argparse.Namespace:
+    """The flags of the command line, with `tls` made of the certificates; ends the process on a wrong one."""
+    parser = argparse.ArgumentParser(prog="python -m serving.query", description=description)
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--user", action="append", metavar="ID", help="a user of the snapshot; repeatable")
+    asked.add_argument("--features", type=Path, metavar="FILE", help="JSON object of named inputs, or a list of them")
+    parser.add_argument("--k", type=int, default=10, help="items per user (%(default)s)")
+    parser.add_argument("--snapshot", type=Path, metavar="FILE", help="user snapshot (default: the newest run's)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--explain", action="store_true", help="show what each item has in common with the history")
+    parser.add_argument(
+        "--watch", action="store_true", help="answer again whenever another version serves, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--watch_interval_s", type=_positive, default=2.0, metavar="S", help="seconds between two looks (%(default)s)"
+    )
+    _add_server_flags(parser)
+    flags = parser.parse_args(argv)
+    try:
+        flags.tls = _tls(flags)
+    except ValueError as error:
+        parser.error(str(error))
+    return flags
+
+
+def _add_server_flags(parser: argparse.ArgumentParser) -> None:
+    server = parser.add_argument_group("model server")
+    server.add_argument("--server", default="localhost:8500", help="host:port of its gRPC API (%(default)s)")
+    server.add_argument("--model_name", default=MODEL_NAME, help="name of the model there (%(default)s)")
+    server.add_argument(
+        "--timeout_s", type=_positive, default=5.0, metavar="S", help="seconds to wait for an answer (%(default)s)"
+    )
+    server.add_argument("--ca_cert", type=Path, metavar="FILE", help="PEM of the server's authority; switches TLS on")
+    server.add_argument("--client_cert", type=Path, metavar="FILE", help="PEM of this client, for mutual TLS")
+    server.add_argument("--client_key", type=Path, metavar="FILE", help="PEM of its private key")
+
+
+def _tls(flags: argparse.Namespace) -> Tls | None:
+    if not (flags.ca_cert or flags.client_cert or flags.client_key):
+        return None
+    return Tls(ca_cert=flags.ca_cert, client_cert=flags.client_cert, client_key=flags.client_key)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0. Received: {text}")
+    return value
