@@ -14,9 +14,10 @@ _LATENCY = ":tensorflow:serving:request_latency"
 _COUNTED = frozenset({"Predict", "Classify", "Regress", "MultiInference"})
 _LIMITS_US = tuple(10 * 1.8**power for power in range(33))
 """Upper ends of the latency's buckets: 10 microseconds to about 25 minutes."""
+# Whoever asks for models that do not exist must not fill the memory with their names.
 _MAX_NAMES = 1000
+_MAX_NAME_LENGTH = 200
 _OTHER_NAMES = "other"
-"""Whoever asks for models that do not exist must not fill the memory with their names."""
 
 
 class Metrics:
@@ -37,10 +38,7 @@ class Metrics:
         if call.method not in _COUNTED:
             return
         with self._lock:
-            name = call.model_name
-            if name not in self._names and len(self._names) >= _MAX_NAMES:
-                name = _OTHER_NAMES
-            self._names.add(name)
+            name = self._label(call)
             self._counts[name, call.code.name] += 1
             if call.code is grpc.StatusCode.OK:
                 key = (name, call.method, call.api)
@@ -50,6 +48,14 @@ class Metrics:
         """All series."""
         with self._lock:
             return "".join(f"{line}\n" for line in self._lines())
+
+    def _label(self, call: Call) -> str:
+        name = call.model_name
+        is_new = call.version is None and name not in self._names
+        if is_new and (len(self._names) >= _MAX_NAMES or len(name) > _MAX_NAME_LENGTH):
+            return _OTHER_NAMES
+        self._names.add(name)
+        return name
 
     def _lines(self) -> Iterator[str]:
         yield f"# TYPE {_COUNT} counter"

@@ -7,8 +7,8 @@ from serving.calls import Call
 from serving.metrics import Metrics
 
 
-def call(model_name="retriever", *, method="Predict", code=grpc.StatusCode.OK, latency_s=0.001, api="GRPC"):
-    return Call(api, method, model_name, 1, "", code, latency_s, None, None)
+def call(model_name="retriever", *, method="Predict", code=grpc.StatusCode.OK, latency_s=0.001, api="GRPC", version=1):
+    return Call(api, method, model_name, version, "", code, latency_s, None, None)
 
 
 def samples(metrics):
@@ -54,11 +54,14 @@ def test_answered_requests_are_timed_in_microseconds():
 
 def test_names_of_models_that_do_not_exist_do_not_fill_the_page():
     metrics = Metrics()
-    for number in range(5000):
-        metrics.observe(call(f"model-{number}", code=grpc.StatusCode.NOT_FOUND))
+    for name in ("n" * 201, *(f"model-{number}" for number in range(5000))):
+        metrics.observe(call(name, code=grpc.StatusCode.NOT_FOUND, version=None))
+    metrics.observe(call())
     found = samples(metrics)
-    assert len(found) == 1001
-    assert found[count("other", "NOT_FOUND")] == 4000
+    failed = {key: value for key, value in found.items() if key[2:] == (("status", "NOT_FOUND"),)}
+    assert len(failed) == 1001
+    assert failed[count("other", "NOT_FOUND")] == 4001
+    assert found[count("retriever", "OK")] == 1
 
 
 def test_metadata_is_not_counted():

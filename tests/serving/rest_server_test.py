@@ -198,18 +198,22 @@ def count_to(server, limit):
 
 
 def test_time_for_an_answer_is_limited(start_in_process):
-    server = start_in_process(timeout_s=0.3)
-    status, text = count_to(server, 60_000)  # takes longer
+    server = start_in_process(timeout_s=0.1)
+    status, text = count_to(server, 100_000)  # takes longer
     assert (status, json.loads(text)) == (504, {"error": "Timed out waiting for notification"})
 
 
 def test_running_requests_are_drained_and_idle_connections_closed(start_in_process):
+    def num_running():
+        return sum(thread.name.startswith("rest-request") for thread in threading.enumerate())
+
     server = start_in_process()
-    answers = []
+    answers, num_before, deadline_s = [], num_running(), time.monotonic() + 20
     asking = threading.Thread(target=lambda: answers.append(count_to(server, 60_000)))
     idle = socket.create_connection(("127.0.0.1", server.rest.port))
     asking.start()
-    time.sleep(0.2)  # it runs, and goes on to
+    while num_running() == num_before and time.monotonic() < deadline_s:
+        time.sleep(0.001)
     assert answers == []
     server.stop()
     asking.join()
