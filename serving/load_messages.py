@@ -12,6 +12,7 @@ from schemas.contract import INPUT_K
 from schemas.contract import OUTPUT_ITEM_IDS
 from schemas.contract import OUTPUT_MODEL_VERSION
 from schemas.contract import SIGNATURE_RETRIEVE
+from serving import snapshot
 from serving import tensor_values
 from serving import wire
 from serving.channel import ServerChannel
@@ -36,16 +37,29 @@ class UnreadableAnswerError(Exception):
     """Bytes that are no answer of a retriever."""
 
 
-def read_features(path: Path) -> list[Features]:
-    """The users of a JSON file that holds an object of named inputs or a list of them; raises `ValueError`."""
+def read_users(*, features: Path | None, snapshot_path: Path | None, num_users: int) -> list[Features]:
+    """Users to ask for.
+
+    Args:
+        features: JSON file of an object of named inputs, or of a list of them: all of these.
+        snapshot_path: User snapshot, without `features`; None takes the newest run's.
+        num_users: At most so many of the snapshot.
+
+    Raises:
+        ValueError: The JSON file holds something else.
+        SnapshotError: No snapshot there.
+    """
+    if not features:
+        with snapshot.open_snapshot(snapshot_path or snapshot.default_path()) as users:
+            return [users.features(user_id) for user_id in users.user_ids(limit=num_users)]
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(features.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cannot read users from {path}: {error}") from error
-    users = content if isinstance(content, list) else [content]
-    if not users or not all(isinstance(user, dict) for user in users):
-        raise ValueError(f"{path} must hold an object of named inputs, or a list of them that is not empty")
-    return users
+        raise ValueError(f"cannot read users from {features}: {error}") from error
+    listed = content if isinstance(content, list) else [content]
+    if not listed or not all(isinstance(user, dict) for user in listed):
+        raise ValueError(f"{features} must hold an object of named inputs, or a list of them that is not empty")
+    return listed
 
 
 def encode_requests(channel: ServerChannel, users: Sequence[Features], *, model_name: str, k: int) -> list[bytes]:

@@ -7,20 +7,18 @@ import selectors
 import sys
 from typing import NamedTuple
 
-from serving import snapshot
 from serving.arrivals import send_times_s
 from serving.channel import ServerChannel
 from serving.load_generator import LoadGenerator
 from serving.load_generator import Outcome
 from serving.load_messages import encode_requests
-from serving.load_messages import read_features
+from serving.load_messages import read_users
 from serving.load_options import LoadOptions
 from serving.load_report import percentiles_ms
 from serving.load_swaps import Swap
 from serving.load_swaps import Swapper
 from serving.load_versions import LoadVersions
 from serving.load_versions import SwapError
-from serving.query_inputs import Features
 
 _PROGRESS_S = 2.0
 _MAX_ATTEMPTS = 4
@@ -43,9 +41,10 @@ def run(options: LoadOptions) -> Load:
         SwapError: The versions to publish are too few or too old.
         ValueError: Users whose features the server's signature does not take.
     """
+    users = read_users(features=options.features, snapshot_path=options.snapshot, num_users=options.num_users)
     connection = ServerChannel(options.server, timeout_s=options.timeout_s, max_attempts=_MAX_ATTEMPTS)
     with contextlib.closing(connection) as channel:
-        requests = encode_requests(channel, _users(options), model_name=options.model_name, k=options.k)
+        requests = encode_requests(channel, users, model_name=options.model_name, k=options.k)
     # asyncio's default selector wakes up at whole milliseconds, which is coarse for the times of requests.
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     with contextlib.ExitStack() as stack:
@@ -111,10 +110,3 @@ async def _show_progress(generator: LoadGenerator) -> None:
         times = "".join(f", {name} {latency_ms[name]:.1f} ms" for name in ("p50", "p99") if latency_ms)
         rate = len(latest) / _PROGRESS_S
         print(f"{generator.now_s():5.0f} s: {rate:.0f} requests/s, {num_failed} failed{times}", file=sys.stderr)
-
-
-def _users(options: LoadOptions) -> list[Features]:
-    if options.features:
-        return read_features(options.features)
-    with snapshot.open_snapshot(options.snapshot or snapshot.default_path()) as users:
-        return [users.features(user_id) for user_id in users.user_ids(limit=options.num_users)]
