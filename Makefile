@@ -35,6 +35,7 @@ lint: $(INSTALLED) ## format, style and types
 
 bench: $(INSTALLED) ## measured claims
 	@$(PYTHON) -m benchmarks.examples
+	@$(PYTHON) -m benchmarks.serving
 
 clean: ## removes the environment, caches and runs
 	rm -rf .venv run .pytest_cache .mypy_cache .ruff_cache *.egg-info build

@@ -47,6 +47,11 @@ class Snapshot:
             raise SnapshotError(f"unknown user {user_id!r}; the snapshot has {num_users:,} users, such as {examples}")
         return json.loads(row[0])
 
+    def user_ids(self, *, limit: int) -> list[str]:
+        """Some users, the same ones each time; fewer than `limit` if the snapshot has fewer."""
+        rows = self._connection.execute("SELECT user_id FROM users ORDER BY user_id LIMIT ?", (limit,)).fetchall()
+        return [user_id for (user_id,) in rows]
+
     def items(self, item_ids: Iterable[str]) -> dict[str, Item]:
         """The texts of those of the items that the snapshot has."""
         query = "SELECT title, advertiser_id, category, price FROM items WHERE item_id = ?"
