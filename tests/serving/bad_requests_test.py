@@ -164,7 +164,12 @@ OF_GRPC = {
         "INVALID_ARGUMENT",
         "tensor parsing error: k",
     ),
-    "huge shape": ("Predict", predict(k=one(2**40)), "INVALID_ARGUMENT", "tensor parsing error: k"),
+    "huge shape": (
+        "Predict",
+        predict(k=one(2**40)),
+        "INVALID_ARGUMENT",
+        "Input k would take 4398046511104 bytes of memory, more than 67108864; send fewer rows at a time",
+    ),
     "negative size": ("Predict", predict(k=one(-1)), "INVALID_ARGUMENT", "tensor parsing error: k"),
     "300 dimensions": ("Predict", predict(k=one(*[1] * 300)), "INVALID_ARGUMENT", "tensor parsing error: k"),
     "40 dimensions": (
