@@ -15,11 +15,9 @@ from pathlib import Path
 
 import grpc
 
-from schemas.contract import MODEL_NAME
 from schemas.contract import SIGNATURE_RETRIEVE
 from serving import wire
-from serving.channel import ServerChannel
-from serving.load_messages import encode_requests
+from serving.client import RetrieverClient
 from serving.load_report import percentiles_ms
 from serving.query_inputs import Features
 
@@ -55,8 +53,8 @@ def start(
             command = f"serving.model_server --port=0 --model_base_path={base_path} --grpc_max_threads={num_threads}"
             servers[f"{SERVER} {flags}".strip()] = stack.enter_context(server_process(f"{command} {flags}"))
         address = servers[SERVER]
-        with contextlib.closing(ServerChannel(address, timeout_s=_TIMEOUT_S, max_attempts=1)) as channel:
-            requests = encode_requests(channel, users, model_name=MODEL_NAME, k=_K)
+        with RetrieverClient(address, timeout_s=_TIMEOUT_S, ignore_unknown=True) as client:
+            requests = client.encode(users, k=_K)
         (folder / "requests.json").write_text(json.dumps([request.hex() for request in requests]))
         (folder / "response").write_bytes(_answer(address, requests[0]))
         newest = max((path for path in base_path.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))

@@ -61,6 +61,13 @@ class RetrieverClient(ClientCore):
         """
         return _finish(self._retrieve(features, k=k, call=self._call(timeout_s, metadata)))
 
+    def encode(self, features: Sequence[Features], *, k: int) -> list[bytes]:
+        """One serialized PredictRequest per user, as `retrieve` would send it now, to send in another way.
+
+        Raises as `retrieve` does.
+        """
+        return _finish(self._encode(features, k=k, call=self._call(None, None)))
+
     def embed_query(
         self,
         features: Sequence[Features],

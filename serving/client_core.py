@@ -119,10 +119,15 @@ class ClientCore(abc.ABC):
             raise ValueError(f"k must be at least 1. Received: {k}")
         answers = []
         for users in self._batches(features):
-            k_input = tensor_values.encode([k] * len(users), dtype=DataType.INT32, shape=[len(users)])
-            outputs = await self._ask(SIGNATURE_RETRIEVE, users, extra={INPUT_K: k_input}, call=call)
+            outputs = await self._ask(SIGNATURE_RETRIEVE, users, extra=_k_input(k, len(users)), call=call)
             answers += results.retrieved(outputs, k=k)
         return answers
+
+    async def _encode(self, features: Sequence[Features], *, k: int, call: Call) -> list[bytes]:
+        served = await self._fetch_signatures(call)
+        extra = _k_input(k, 1)
+        requests = (self._predict_request(served, SIGNATURE_RETRIEVE, [user], extra=extra) for user in features)
+        return [request.SerializeToString() for request in requests]
 
     async def _embed_query(self, features: Sequence[Features], *, call: Call) -> list[Embedded]:
         answers = []
@@ -164,16 +169,22 @@ class ClientCore(abc.ABC):
         extra: dict[str, Any],
         call: Call,
     ) -> Any:
+        request = self._predict_request(served, signature_name, features, extra=extra)
+        response = await self._exchange(wire.PREDICT, request, response="PredictResponse", call=call)
+        if response.model_spec.version.value != served.version:
+            self._served = None
+        return response.outputs
+
+    def _predict_request(
+        self, served: "_Served", signature_name: str, features: Sequence[Features], *, extra: dict[str, Any]
+    ) -> Any:
         specs = {name: spec for name, spec in served.inputs(signature_name).items() if name not in extra}
         tensors = encode_features(features, specs, ignore_unknown=self._ignore_unknown) | extra
         request = wire.message_class("PredictRequest")(model_spec=self._spec)
         request.model_spec.signature_name = signature_name
         for name, tensor in tensors.items():
             request.inputs[name].CopyFrom(tensor)
-        response = await self._exchange(wire.PREDICT, request, response="PredictResponse", call=call)
-        if response.model_spec.version.value != served.version:
-            self._served = None
-        return response.outputs
+        return request
 
     async def _fetch_signatures(self, call: Call) -> "_Served":
         request = wire.message_class("GetModelMetadataRequest")(model_spec=self._spec, metadata_field=[_METADATA_FIELD])
@@ -196,6 +207,10 @@ class ClientCore(abc.ABC):
             return await self._answer(send(request, timeout=left_s, metadata=tuple(call.metadata.items())))
         except grpc.RpcError as error:
             raise self._connection.failure(error, timeout_s=call.timeout_s) from error
+
+
+def _k_input(k: int, num_users: int) -> dict[str, Any]:
+    return {INPUT_K: tensor_values.encode([k] * num_users, dtype=DataType.INT32, shape=[num_users])}
 
 
 class _Served(NamedTuple):

@@ -8,10 +8,9 @@ import sys
 from typing import NamedTuple
 
 from serving.arrivals import send_times_s
-from serving.channel import ServerChannel
+from serving.client import RetrieverClient
 from serving.load_generator import LoadGenerator
 from serving.load_generator import Outcome
-from serving.load_messages import encode_requests
 from serving.load_messages import read_users
 from serving.load_options import LoadOptions
 from serving.load_report import percentiles_ms
@@ -21,7 +20,6 @@ from serving.load_versions import LoadVersions
 from serving.load_versions import SwapError
 
 _PROGRESS_S = 2.0
-_MAX_ATTEMPTS = 4
 
 
 class Load(NamedTuple):
@@ -42,9 +40,11 @@ def run(options: LoadOptions) -> Load:
         ValueError: Users whose features the server's signature does not take.
     """
     users = read_users(features=options.features, snapshot_path=options.snapshot, num_users=options.num_users)
-    connection = ServerChannel(options.server, timeout_s=options.timeout_s, max_attempts=_MAX_ATTEMPTS)
-    with contextlib.closing(connection) as channel:
-        requests = encode_requests(channel, users, model_name=options.model_name, k=options.k)
+    # A snapshot may hold features that the served version does not take.
+    with RetrieverClient(
+        options.server, model_name=options.model_name, timeout_s=options.timeout_s, ignore_unknown=True
+    ) as client:
+        requests = client.encode(users, k=options.k)
     # asyncio's default selector wakes up at whole milliseconds, which is coarse for the times of requests.
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     with contextlib.ExitStack() as stack:

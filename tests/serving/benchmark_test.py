@@ -13,8 +13,7 @@ import grpc
 from benchmarks import serving
 from benchmarks import serving_peers
 from serving import wire
-from serving.channel import ServerChannel
-from serving.load_messages import encode_requests
+from serving.client import RetrieverClient
 from serving.load_messages import read_answer
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +32,8 @@ def running(add_service):
 
 
 def test_minimal_peer_answers_as_brute_force(model_server, toy):
-    with contextlib.closing(ServerChannel(model_server.address, timeout_s=10, max_attempts=1)) as channel:
-        (request,) = encode_requests(channel, [USER], model_name="retriever", k=3)
+    with RetrieverClient(model_server.address) as client:
+        (request,) = client.encode([USER], k=3)
     model = model_server.base_path / "1"
     with (
         running(lambda server: serving_peers.add_minimal(server, model)) as address,

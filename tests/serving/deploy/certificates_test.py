@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from deploy_files import DEPLOY
-from deploy_files import read_message
+
+from serving.credentials import server_credentials
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -22,13 +23,8 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tls_server(certificates):
-    """A server with the credentials that TF Serving makes of the SSLConfig."""
-    config = read_message("SSLConfig", certificates / "ssl_config.pbtxt")
-    credentials = grpc.ssl_server_credentials(
-        [(config.server_key.encode(), config.server_cert.encode())],
-        root_certificates=config.custom_ca.encode(),
-        require_client_auth=config.client_verify,
-    )
+    """A server with the credentials of the SSLConfig."""
+    credentials = server_credentials(certificates / "ssl_config.pbtxt")
     echo = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
     server = grpc.server(ThreadPoolExecutor(1), [grpc.method_handlers_generic_handler("test", {"Echo": echo})])
     port = server.add_secure_port("localhost:0", credentials)

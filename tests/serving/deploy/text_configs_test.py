@@ -5,11 +5,12 @@ from deploy_files import COMPOSE
 from deploy_files import CONTAINER
 from deploy_files import DEPLOY
 from deploy_files import MANIFESTS
-from deploy_files import read_message
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from schemas.contract import MODEL_NAME
+from serving import batching_parameters
+from serving import text_configs
 
 
 def read_model_config(path):
@@ -37,16 +38,14 @@ def test_labels_are_of_versions_that_are_served():
 
 
 def test_batches_fill_up_to_allowed_sizes_and_are_never_padded():
-    parameters = read_message("BatchingParameters", DEPLOY / "batching_parameters.pbtxt")
-    sizes = list(parameters.allowed_batch_sizes)
-    assert sizes == sorted(set(sizes))
-    assert sizes[-1] == parameters.max_batch_size.value
-    assert parameters.num_batch_threads.value == int(CONTAINER["resources"]["requests"]["cpu"])
+    parameters = batching_parameters.read(DEPLOY / "batching_parameters.pbtxt")
+    assert parameters.allowed_batch_sizes[-1] == parameters.max_batch_size
+    assert parameters.num_batch_threads == int(CONTAINER["resources"]["requests"]["cpu"])
     assert not parameters.pad_variable_length_inputs
 
 
 def test_metrics_are_where_prometheus_is_sent():
-    config = read_message("MonitoringConfig", DEPLOY / "monitoring_config.pbtxt")
+    config = text_configs.read(DEPLOY / "monitoring_config.pbtxt", "MonitoringConfig")
     annotations = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["annotations"]
     assert config.prometheus_config.enable
     assert config.prometheus_config.path == annotations["prometheus.io/path"]
