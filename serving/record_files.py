@@ -1,17 +1,21 @@
 """TFRecord files that a reader never sees half-written: rotated by size and age, and named when whole. Imports TensorFlow."""
 
+import itertools
 import os
+import socket
 import time
 from pathlib import Path
 
 import tensorflow as tf
 
+_NUMBERS = itertools.count(1)
+"""Of this process: two objects may have one prefix."""
 _FRAME_BYTES = 16
 """Of a record's length and checksums."""
 
 
 class RotatingRecords:
-    """Writes `<prefix>.log.<UTC time>-<process>-<number>`; while a file is open its name is hidden and ends in `.partial`.
+    """Writes `<prefix>.log.<UTC time>-<host>-<process>-<number>`; an open file is hidden, as `.<prefix>.partial.<…>`.
 
     For one thread. Each method raises `OSError` or `tf.errors.OpError` where the file system does; then `abandon` leaves
     the open file under its partial name, and the next record starts another.
@@ -26,7 +30,6 @@ class RotatingRecords:
         self._prefix = prefix
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
-        self._num_files = 0
         self._num_bytes = 0
         self._opened_s = 0.0
         self._path: Path | None = None
@@ -66,9 +69,10 @@ class RotatingRecords:
         return lost
 
     def _open(self) -> None:
-        self._num_files += 1
         moment = time.strftime("%Y%m%d%H%M%S", time.gmtime())
-        self._path = Path(f"{self._prefix}.log.{moment}-{os.getpid()}-{self._num_files:06d}")
+        # The host too: in containers that share a volume every server may be process 1.
+        name = f"{moment}-{socket.gethostname()}-{os.getpid()}-{next(_NUMBERS):06d}"
+        self._path = Path(f"{self._prefix}.log.{name}")
         self._writer = tf.io.TFRecordWriter(str(_partial(self._path)))
         self._opened_s = time.monotonic()
 
@@ -78,4 +82,5 @@ class RotatingRecords:
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+    """A name that neither `<prefix>.log.*` nor `*.log.*` matches: some globs find hidden files too."""
+    return path.with_name(f".{path.name.replace('.log.', '.partial.')}")

@@ -19,6 +19,8 @@ from serving.calls import Call
 from serving.record_files import RotatingRecords
 
 _PREDICT = "Predict"
+_OVERHEAD_BYTES = 1024
+"""What a waiting request takes beside its content, roughly."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class RequestLogger:
     Args:
         targets: By model name; other models are not logged.
         seed: Of the sampling; None for another sample in every process.
-        max_waiting: Requests that wait for the thread; one more is dropped.
+        max_waiting_bytes: Of the requests that wait for the thread; what is beyond is dropped.
         max_bytes: Of a file.
         max_age_s: Of a file, in seconds.
     """
@@ -60,12 +62,14 @@ class RequestLogger:
         targets: Mapping[str, LogTarget],
         *,
         seed: int | None = None,
-        max_waiting: int = 1024,
+        max_waiting_bytes: int = 64 * 2**20,
         max_bytes: int = 64 * 2**20,
         max_age_s: float = 60.0,
     ) -> None:
         self._random = random.Random(seed)
-        self._waiting: queue.Queue[tuple[LogTarget, Call] | None] = queue.Queue(max_waiting)
+        self._waiting: queue.Queue[tuple[LogTarget, Call, int] | None] = queue.Queue()
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0
         self._records_of = functools.partial(RotatingRecords, max_bytes=max_bytes, max_age_s=max_age_s)
         self._files: dict[str, RotatingRecords] = {}
         self._lock = threading.Lock()
@@ -100,21 +104,21 @@ class RequestLogger:
             return
         if not isinstance(call.request, predict_pb2.PredictRequest) or self._random.random() >= target.sampling_rate:
             return
-        try:
-            self._waiting.put_nowait((target, call))
-        except queue.Full:
-            self._drop(1)
+        num_bytes = call.request.ByteSize() + _OVERHEAD_BYTES
+        with self._lock:
+            if self._waiting_bytes + num_bytes > self._max_waiting_bytes:
+                self._num_dropped += 1
+                return
+            self._waiting_bytes += num_bytes
+        self._waiting.put((target, call._replace(response=None), num_bytes))
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Writes what waits and names the files; gives up after `timeout_s` seconds. Calls after it are not logged."""
         self._closed = True
-        deadline_s = time.monotonic() + timeout_s
-        try:
-            self._waiting.put(None, timeout=timeout_s)
-        except queue.Full:
-            print(f"Request log: its files were not written within {timeout_s:g} s", file=sys.stderr, flush=True)
-            return
-        self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._waiting.put(None)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._report(f"its files were not written within {timeout_s:g} s")
 
     def _run(self) -> None:
         while True:
@@ -125,7 +129,10 @@ class RequestLogger:
                 continue
             if found is None:
                 break
-            self._write(*found)
+            target, call, num_bytes = found
+            self._write(target, call)
+            with self._lock:
+                self._waiting_bytes -= num_bytes
             self._close_files()
         self._close_files(only_due=False)
 
@@ -140,7 +147,7 @@ class RequestLogger:
             file.write(_prediction_log(call, target.sampling_rate).SerializeToString())
         except (OSError, tf.errors.OpError) as error:
             self._drop(file.abandon() + 1)
-            self._report(f"cannot write {prefix}.log.*: {error}")
+            self._report(f"cannot write {prefix}.log.*", str(error))
 
     def _close_files(self, *, only_due: bool = True) -> None:
         for prefix, file in self._files.items():
@@ -150,7 +157,7 @@ class RequestLogger:
                 file.close()
             except (OSError, tf.errors.OpError) as error:
                 self._drop(file.abandon())
-                self._report(f"cannot write {prefix}.log.*: {error}")
+                self._report(f"cannot write {prefix}.log.*", str(error))
             if self._num_dropped:
                 self._report(f"{self._num_dropped} sampled requests were dropped so far")
 
@@ -158,11 +165,11 @@ class RequestLogger:
         with self._lock:
             self._num_dropped += number
 
-    def _report(self, text: str) -> None:
-        """Says a lasting trouble once, not at every request."""
-        if text != self._last_report:
-            self._last_report = text
-            print(f"Request log: {text}", file=sys.stderr, flush=True)
+    def _report(self, trouble: str, detail: str = "") -> None:
+        """Says a lasting trouble once, not at every request, though its detail changes."""
+        if trouble != self._last_report:
+            self._last_report = trouble
+            print(": ".join(filter(None, ("Request log", trouble, detail))), file=sys.stderr, flush=True)
 
 
 def _prediction_log(call: Call, sampling_rate: float) -> prediction_log_pb2.PredictionLog:

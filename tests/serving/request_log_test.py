@@ -1,5 +1,6 @@
 """Files of PredictionLogs, read back with TensorFlow's own reader."""
 
+import re
 import threading
 import time
 
@@ -33,6 +34,13 @@ def logs_in(folder):
 
 def numbers_in(folder):
     return [int(tf.make_ndarray(log.predict_log.request.inputs["row"])[0]) for log in logs_in(folder)]
+
+
+def wait_until(is_so):
+    deadline_s = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -91,15 +99,12 @@ def test_the_sample_has_the_rate_and_repeats_with_the_seed(tmp_path):
 def test_a_file_is_named_only_when_it_is_closed(start, tmp_path):
     logger = start()
     logger.observe(call_of(1))
-    deadline_s = time.monotonic() + 10
-    while not list((tmp_path / "deep").iterdir()) and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    wait_until(lambda: list((tmp_path / "deep").iterdir()))
     (open_file,) = (tmp_path / "deep").iterdir()
-    assert open_file.name.startswith(".shop.log.")
-    assert open_file.name.endswith(".partial")
+    assert open_file.name.startswith(".shop.partial.")
     logger.close()
     (whole,) = (tmp_path / "deep").iterdir()
-    assert f".{whole.name}.partial" == open_file.name
+    assert "." + whole.name.replace(".log.", ".partial.") == open_file.name
 
 
 def test_files_are_closed_by_size(start, tmp_path):
@@ -115,14 +120,12 @@ def test_files_are_closed_by_size(start, tmp_path):
 def test_a_file_is_closed_by_age_though_no_request_follows(start, tmp_path):
     logger = start(max_age_s=0.1)
     logger.observe(call_of(1))
-    deadline_s = time.monotonic() + 10
-    while not numbers_in(tmp_path / "deep") and time.monotonic() < deadline_s:
-        time.sleep(0.02)
+    wait_until(lambda: numbers_in(tmp_path / "deep"))
     assert numbers_in(tmp_path / "deep") == [1]
 
 
 def test_what_comes_too_fast_is_dropped_and_counted_and_no_request_waits(start, tmp_path, capfd):
-    logger = start(max_waiting=10, max_bytes=2**30)
+    logger = start(max_waiting_bytes=20_000, max_bytes=2**30)
     num_threads, num_calls = 4, 500
     calls = [call_of(number) for number in range(num_calls)]
     began_s = time.monotonic()
@@ -142,19 +145,17 @@ def test_what_comes_too_fast_is_dropped_and_counted_and_no_request_waits(start, 
 def test_a_folder_that_is_lost_costs_records_but_no_request(start, tmp_path, capfd):
     logger = start(max_bytes=1)
     logger.observe(call_of(1))
-    while not list((tmp_path / "deep").glob("shop.log.*")):
-        time.sleep(0.01)
+    wait_until(lambda: list((tmp_path / "deep").glob("shop.log.*")))
     (tmp_path / "deep").rename(tmp_path / "lost")
     logger.observe(call_of(2))
     logger.observe(call_of(3))
-    while logger.num_dropped < 2:
-        time.sleep(0.01)
+    wait_until(lambda: logger.num_dropped == 2)
     (tmp_path / "lost").rename(tmp_path / "deep")
     logger.observe(call_of(4))
     logger.close()
     assert numbers_in(tmp_path / "deep") == [1, 4]
     assert logger.num_dropped == 2
-    assert capfd.readouterr().err.count("cannot write") == 2  # names of files differ
+    assert len(re.findall(r"^Request log: cannot write .*shop.log.\*: .", capfd.readouterr().err, re.MULTILINE)) == 1
 
 
 def test_targets_can_be_changed(start, tmp_path):
