@@ -34,7 +34,7 @@ def classify(
     with models.use(spec) as (version, model):
         name = _examples_signature(model, spec)
         _check_classifies(model.plans[name])
-        _classify(model, name, _examples(request.input), result=response.result)
+        _classify(model, name, serialized_examples(request.input), result=response.result)
         inference.write_model_spec(response.model_spec, spec, version=version)
     return response
 
@@ -46,7 +46,7 @@ def regress(models: ServedModels, request: regression_pb2.RegressionRequest) -> 
     with models.use(spec) as (version, model):
         name = _examples_signature(model, spec)
         _check_regresses(model.plans[name])
-        _regress(model, name, _examples(request.input), result=response.result)
+        _regress(model, name, serialized_examples(request.input), result=response.result)
         inference.write_model_spec(response.model_spec, spec, version=version)
     return response
 
@@ -59,7 +59,7 @@ def multi_inference(
     response = inference_pb2.MultiInferenceResponse()
     with models.use(_named(first)) as (version, model):
         _check_tasks(model, request)
-        examples = _examples(request.input)
+        examples = serialized_examples(request.input)
         for task in request.tasks:
             name = inference.signature_name(task.model_spec)
             answer = response.results.add()
@@ -69,6 +69,16 @@ def multi_inference(
             else:
                 _regress(model, name, examples, result=answer.regression_result)
     return response
+
+
+def serialized_examples(sent: input_pb2.Input) -> list[bytes]:
+    """What is sent, serialized; a context is put before each example, which merges the two when they are parsed."""
+    kind = sent.WhichOneof("kind")
+    given: Any = getattr(sent, kind) if kind else None
+    if given is None or not given.examples:
+        raise invalid_argument("Input is empty.")
+    context = given.context.SerializeToString() if kind == "example_list_with_context" else b""
+    return [context + example.SerializeToString() for example in given.examples]
 
 
 def _classify(
@@ -164,13 +174,3 @@ def _check_takes_examples(plan: SignaturePlan, *, kind: str) -> None:
 
 def _failed_precondition(text: str) -> RequestError:
     return RequestError(STATUS_BY_NUMBER[tf.errors.FAILED_PRECONDITION], text)
-
-
-def _examples(sent: input_pb2.Input) -> list[bytes]:
-    """Serialized examples; a context is put before each, which merges the two when they are parsed."""
-    kind = sent.WhichOneof("kind")
-    given: Any = getattr(sent, kind) if kind else None
-    if given is None or not given.examples:
-        raise invalid_argument("Input is empty.")
-    context = given.context.SerializeToString() if kind == "example_list_with_context" else b""
-    return [context + example.SerializeToString() for example in given.examples]

@@ -33,11 +33,7 @@ def predict(models: ServedModels, request: predict_pb2.PredictRequest) -> predic
     name = signature_name(spec)
     response = predict_pb2.PredictResponse()
     with models.use(spec) as (version, model):
-        plan = model.plans.get(name)
-        if plan is None:
-            text = f'Serving signature key "{name}" not found.'
-            raise RequestError(STATUS_BY_NUMBER[tf.errors.FAILED_PRECONDITION], text)
-        _check_predicts(plan)
+        plan = predict_plan(model, name)
         inputs = tensor_protos.input_tensors(plan, request.inputs)
         names = tensor_protos.output_names(plan, request.output_filter)
         outputs = run(model, name, inputs)
@@ -66,6 +62,19 @@ def metadata(
     return response
 
 
+def predict_plan(model: ServedModel, name: str) -> SignaturePlan:
+    """What Predict needs to know of signature `name`; raises `RequestError` if it has none that can be predicted with."""
+    plan = model.plans.get(name)
+    if plan is None:
+        text = f'Serving signature key "{name}" not found.'
+        raise RequestError(STATUS_BY_NUMBER[tf.errors.FAILED_PRECONDITION], text)
+    if plan.method_name not in _PREDICT_METHODS:
+        known = ", ".join(_PREDICT_METHODS)
+        text = f"Expected prediction signature method_name to be one of {{{known}}}. Was: {plan.method_name}"
+        raise RequestError(STATUS_BY_NUMBER[tf.errors.INTERNAL], text)
+    return plan
+
+
 def run(model: ServedModel, name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Outputs of signature `name`; raises `RequestError` with the code and text of the operation that failed."""
     try:
@@ -84,10 +93,3 @@ def write_model_spec(written: model_pb2.ModelSpec, spec: model_pb2.ModelSpec, *,
     written.name = spec.name
     written.signature_name = signature_name(spec)
     written.version.value = version
-
-
-def _check_predicts(plan: SignaturePlan) -> None:
-    if plan.method_name not in _PREDICT_METHODS:
-        known = ", ".join(_PREDICT_METHODS)
-        text = f"Expected prediction signature method_name to be one of {{{known}}}. Was: {plan.method_name}"
-        raise RequestError(STATUS_BY_NUMBER[tf.errors.INTERNAL], text)

@@ -8,13 +8,13 @@ from pathlib import Path
 import grpc
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import input_pb2
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schemas.contract import SIGNATURE_DEFAULT
+from serving import example_inference
+from serving import inference
 from serving import tensor_protos
 from serving.model_requests import RequestError
 from serving.model_requests import invalid_argument
@@ -88,21 +88,10 @@ def _run(model: ServedModel, log: prediction_log_pb2.PredictionLog) -> None:
 
 def _run_signature(model: ServedModel, spec: model_pb2.ModelSpec, inputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
     """Runs the signature that `spec` names; its model and version are those of the recording, and do not matter."""
-    name = spec.signature_name or SIGNATURE_DEFAULT
-    signature = model.signature(name)
-    if signature is None:
-        raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-    model.run(name, tensor_protos.input_tensors(signature, inputs))
+    name = inference.signature_name(spec)
+    inference.run(model, name, tensor_protos.input_tensors(inference.predict_plan(model, name), inputs))
 
 
 def _examples(received: input_pb2.Input) -> dict[str, tensor_pb2.TensorProto]:
-    """The examples of Classify, Regress or MultiInference, each with the context that they share."""
-    with_context = received.example_list_with_context
-    examples = [*received.example_list.examples, *with_context.examples]
-    serialized = []
-    for example in examples:
-        merged = example_pb2.Example()
-        merged.CopyFrom(with_context.context)
-        merged.MergeFrom(example)
-        serialized.append(merged.SerializeToString())
-    return {tf.saved_model.CLASSIFY_INPUTS: tf.make_tensor_proto(serialized, tf.string)}
+    examples = example_inference.serialized_examples(received)
+    return {tf.saved_model.CLASSIFY_INPUTS: tf.make_tensor_proto(examples, tf.string)}

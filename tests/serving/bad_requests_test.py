@@ -182,7 +182,7 @@ OF_GRPC = {
         "Predict",
         predict(k=one(0, 2**62)),
         "INVALID_ARGUMENT",
-        f"Input k must have shape (None,). Received: (0, {2**62})",
+        f"Input k would take {2**64} bytes of memory, more than 67108864; send fewer rows at a time",
     ),
     # Methods on signatures that are not made for them.
     "Classify on Predict": (

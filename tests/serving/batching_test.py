@@ -249,7 +249,7 @@ def test_server_does_not_start_with_a_wrong_file(tmp_path, capsys, flag):
     flags = ServerFlags(model_base_path=tmp_path, enable_batching=True, **{flag: tmp_path / "wrong"})
     assert serve(flags, Shutdown(limit_s=1), drain_s=1) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"{tmp_path / 'wrong'}, line 1, column 1 is not a ")
+    assert error.startswith(f"cannot serve: {tmp_path / 'wrong'}, line 1, column 1 is not a ")
     assert 'no field named "max_batch"' in error
 
 

@@ -153,10 +153,11 @@ def test_version_or_label_is_asked_for_by_every_method(model_server):
         with pytest.raises(RetrieverError, match=r"^NOT_FOUND: Could not find version 99 of model retriever"):
             client.model_status()
     with RetrieverClient(model_server.address, version_label="canary") as client:
-        unknown = "^INVALID_ARGUMENT: Unrecognized servable version label: canary$"
-        for method in (lambda: client.retrieve([NEW], k=1), client.model_status):
-            with pytest.raises(RetrieverError, match=unknown):
+        for method in (lambda: client.retrieve([NEW], k=1), lambda: client.embed_query([NEW])):
+            with pytest.raises(RetrieverError, match=r"^INVALID_ARGUMENT: Unrecognized .* label: canary$"):
                 method()
+        # As in TF Serving, a label asks for the status of every version.
+        assert [status.version for status in client.model_status()] == [1]
 
 
 def _save_with_other_inputs(path):
