@@ -178,7 +178,15 @@ class ModelServer:
 class InProcessServer:
     """The model server's request path over real gRPC and HTTP in this process, where TensorFlow is imported already."""
 
-    def __init__(self, base_path: Path, model_name: str, *, max_request_bytes: int = 2**20, timeout_s: float = 20.0):
+    def __init__(
+        self,
+        base_path: Path,
+        model_name: str,
+        *,
+        max_request_bytes: int = 2**20,
+        max_requests: int = 0,
+        timeout_s: float = 20.0,
+    ):
         from concurrent.futures import ThreadPoolExecutor
 
         import grpc
@@ -210,6 +218,7 @@ class InProcessServer:
             num_threads=2,
             timeout_s=timeout_s,
             max_request_bytes=max_request_bytes,
+            max_requests=max_requests,
             pages={"/monitoring/prometheus/metrics": metrics},
         )
         self.grpc.start()

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.grpc_server import serve
@@ -289,7 +290,9 @@ def test_config_by_request(exported, tmp_path):
     try:
         assert server.predict("shop") == 1
         config = {"base_path": str(tmp_path / "next"), "model_platform": "tensorflow"}
-        response = server.reload([config | {"name": "next"}])
+        logging = {"log_collector_config": {"filename_prefix": str(tmp_path / "logs/next")}}
+        logging["sampling_config"] = {"sampling_rate": 1.0}
+        response = server.reload([config | {"name": "next", "logging_config": logging}])
         assert (response.status.error_code, response.status.error_message) == (0, "")
         assert server.predict("next") == 2  # at once: the answer comes when it serves
         assert server.status("shop") == {1: (END, 0, "")}
@@ -317,6 +320,10 @@ def test_config_by_request(exported, tmp_path):
     finally:
         server.shutdown.ask()
         server.thread.join(WAIT_S)
+    (log,) = (tmp_path / "logs").iterdir()  # named when the server ended
+    records = [prediction_log_pb2.PredictionLog.FromString(text.numpy()) for text in tf.data.TFRecordDataset(str(log))]
+    # Of the two requests to `next` the first: the config that came later has no log.
+    assert [record.log_metadata.model_spec.version.value for record in records] == [2]
 
 
 @pytest.mark.parametrize(

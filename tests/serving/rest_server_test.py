@@ -203,6 +203,20 @@ def test_time_for_an_answer_is_limited(start_in_process):
     assert (status, json.loads(text)) == (504, {"error": "Timed out waiting for notification"})
 
 
+def test_requests_beyond_the_limit_are_refused(start_in_process):
+    server = start_in_process(max_requests=1)
+    answers = []
+    first = threading.Thread(target=lambda: answers.append(count_to(server, 60_000)))
+    first.start()
+    deadline_s = time.monotonic() + 20
+    while (refusal := count_to(server, 1))[0] == 200 and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    assert (refusal[0], json.loads(refusal[1])) == (429, {"error": "more than 1 requests at a time; try again later"})
+    first.join()
+    assert answers == [(200, '{\n    "outputs": 60000\n}')]
+    assert count_to(server, 1)[0] == 200
+
+
 def test_running_requests_are_drained_and_idle_connections_closed(start_in_process):
     def num_running():
         return sum(thread.name.startswith("rest-request") for thread in threading.enumerate())
