@@ -18,11 +18,15 @@ PIPELINE = [
     "setuptools<81",
 ]
 DEV = [
+    "cryptography>=42",
+    "hypothesis>=6.100",
+    "kubernetes>=26",
+    "mypy>=1.13",
+    "prometheus-client>=0.20",
     "pytest>=8",
     "pytest-xdist>=3.6",
-    "prometheus-client>=0.20",
+    "pyyaml>=6",
     "ruff>=0.8",
-    "mypy>=1.13",
     "types-protobuf<4",
     "types-setuptools",
 ]

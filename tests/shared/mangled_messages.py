@@ -1,8 +1,6 @@
-"""Mangled requests, the same ones for the same seed: bytes that are wrong, and tensors that are."""
+"""Mangled requests, the same ones for the same random numbers: bytes that are wrong, and tensors that are."""
 
 import random
-from collections.abc import Iterator
-from collections.abc import Mapping
 
 from tensorflow_serving.apis import predict_pb2
 
@@ -12,29 +10,23 @@ _HUGE_VARINT = b"\xff" * 9 + b"\x01"
 _TOO_LONG_VARINT = b"\xff" * 12
 
 
-def mangled_bytes(corpus: Mapping[str, list[bytes]], *, number: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """`number` pairs of a method of the corpus and one of its messages with one to four places mangled."""
-    generator = random.Random(seed)
-    methods = sorted(corpus)
-    for _ in range(number):
-        method = generator.choice(methods)
-        message = bytearray(generator.choice(corpus[method]))
-        for _ in range(generator.choice((1, 1, 1, 2, 4))):
-            _mangle(message, generator)
-        if generator.random() < 0.2:
-            message += generator.choice(corpus[method])  # fields come twice; the later ones win or are merged
-        yield method, bytes(message)
+def mangled_bytes(message: bytes, generator: random.Random) -> bytes:
+    """A message with one to four places mangled."""
+    mangled = bytearray(message)
+    for _ in range(generator.choice((1, 1, 1, 2, 4))):
+        _mangle(mangled, generator)
+    if generator.random() < 0.2:
+        mangled += message  # fields come twice; the later ones win or are merged
+    return bytes(mangled)
 
 
-def mangled_tensors(request: predict_pb2.PredictRequest, *, number: int, seed: int) -> Iterator[bytes]:
-    """`number` copies of the request whose tensors have random types, shapes and values."""
-    generator = random.Random(seed)
-    for _ in range(number):
-        copy = predict_pb2.PredictRequest()
-        copy.CopyFrom(request)
-        for name in generator.sample(sorted(copy.inputs), generator.randint(1, len(copy.inputs))):
-            _mangle_tensor(copy.inputs[name], generator)
-        yield copy.SerializeToString()
+def mangled_tensors(request: predict_pb2.PredictRequest, generator: random.Random) -> bytes:
+    """A copy of the request whose tensors have random types, shapes and values."""
+    copy = predict_pb2.PredictRequest()
+    copy.CopyFrom(request)
+    for name in generator.sample(sorted(copy.inputs), generator.randint(1, len(copy.inputs))):
+        _mangle_tensor(copy.inputs[name], generator)
+    return copy.SerializeToString()
 
 
 def _mangle(message: bytearray, generator: random.Random) -> None:
