@@ -1,5 +1,6 @@
 """Serves a model's newest version over gRPC until the process is asked to end. Imports TensorFlow."""
 
+import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,6 +41,10 @@ def serve(flags: ServerFlags, shutdown: Shutdown, *, drain_s: float) -> int:
     unregistered = saved_model.register_scann_ops()
     if unregistered:
         print(f"ScaNN retrievers will not load: {unregistered}", file=sys.stderr)
+    # TensorFlow's own objects outlive every version: a collection after an unloading would go through them, and hold the
+    # interpreter for part of a second.
+    gc.collect()
+    gc.freeze()
     versions = ModelVersions(flags.model_base_path, saved_model.load)
     server = _grpc_server(ServedModels(flags.model_name, versions), num_threads=flags.grpc_max_threads)
     try:
