@@ -3,7 +3,7 @@
     python -m benchmarks.serving --also=--enable_batching
 
 Each client sends its next request when the last is answered; all clients are one process of their own, and the bare
-signature is called by as many threads. Rounds of the systems alternate; each figure is the median over its rounds.
+signature is called by as many threads. The systems take turns, and each figure, ratios too, is the median of its rounds.
 """
 
 import argparse
@@ -12,8 +12,8 @@ import os
 import statistics
 import tempfile
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks import serving_model
 from benchmarks import serving_systems
@@ -36,7 +36,7 @@ Table = dict[str, dict[int, dict[str, float]]]
 
 
 def main() -> None:
-    """Prints the table and the ratios, and writes both as JSON."""
+    """Prints a table of medians and writes it, with the figures of each round, as JSON."""
     flags = _parse()
     logs.quiet_environment()
     with tempfile.TemporaryDirectory() as name:
@@ -51,51 +51,63 @@ def main() -> None:
         with serving_systems.start(
             base_path, users, flags_of_servers=["", *flags.also], num_threads=flags.num_threads, folder=folder
         ) as systems:
-            table = measured(systems, num_rounds=flags.rounds, seconds=flags.seconds)
-    to_peers = {name: ratios(table, name) for name in table if name.startswith(SERVER)}
-    print(_as_text(table, to_peers))
+            rounds = measured(systems, num_rounds=flags.rounds, seconds=flags.seconds)
+    table = medians([with_ratios(each) for each in rounds])
+    print(_as_text(table))
     flags.out.parent.mkdir(parents=True, exist_ok=True)
-    flags.out.write_text(json.dumps({"measured": table, "ratios": to_peers}, indent=2) + "\n")
+    flags.out.write_text(json.dumps({"medians": table, "rounds": rounds}, indent=2) + "\n")
 
 
-def measured(systems: Mapping[str, Measure], *, num_rounds: int, seconds: float) -> Table:
-    """Medians over the rounds, by system and number of clients."""
-    rounds: dict[str, dict[int, list[dict[str, float]]]] = {name: {} for name in systems}
+def measured(systems: Mapping[str, Measure], *, num_rounds: int, seconds: float) -> list[Table]:
+    """The figures of each round, by system and number of clients."""
+    rounds = []
     for number in range(num_rounds):
+        table: Table = {name: {} for name in systems}
         for num_clients in _NUM_CLIENTS:
             for name, measure in systems.items():
-                rounds[name].setdefault(num_clients, []).append(measure(num_clients, seconds))
+                table[name][num_clients] = measure(num_clients, seconds)
+        rounds.append(table)
         print(f"round {number + 1} of {num_rounds} is done", flush=True)
+    return rounds
+
+
+def with_ratios(table: Table) -> Table:
+    """A round's figures, and those of the model servers beside their peers', which were measured just before or after.
+
+    `overhead` is p50 to that of the signature plus that of the echo, `gain` throughput to the minimal server's.
+    """
+    added = {name: {num_clients: dict(figures) for num_clients, figures in table[name].items()} for name in table}
+    for name in (name for name in table if name.startswith(SERVER)):
+        for num_clients, figures in added[name].items():
+            bare_ms = table[SIGNATURE][num_clients]["p50"] + table[ECHO][num_clients]["p50"]
+            figures["overhead"] = figures["p50"] / bare_ms
+            figures["gain"] = figures["per_s"] / table[MINIMAL][num_clients]["per_s"]
+    return added
+
+
+def medians(rounds: Sequence[Table]) -> Table:
+    """The median over the rounds of each figure."""
     return {
         name: {
-            num_clients: {figure: statistics.median(each[figure] for each in figures) for figure in figures[0]}
+            num_clients: {
+                figure: statistics.median(table[name][num_clients][figure] for table in rounds) for figure in figures
+            }
             for num_clients, figures in by_clients.items()
         }
-        for name, by_clients in rounds.items()
+        for name, by_clients in rounds[0].items()
     }
 
 
-def ratios(table: Table, name: str) -> dict[int, dict[str, float]]:
-    """Overhead: p50 through the server to that of the signature plus that of the echo. Gain: throughput to minimal's."""
-    return {
-        num_clients: {
-            "overhead": figures["p50"] / (table[SIGNATURE][num_clients]["p50"] + table[ECHO][num_clients]["p50"]),
-            "gain": figures["per_s"] / table[MINIMAL][num_clients]["per_s"],
-        }
-        for num_clients, figures in table[name].items()
-    }
-
-
-def _as_text(table: Table, to_peers: Mapping[str, Any]) -> str:
+def _as_text(table: Table) -> str:
     columns = [Column("clients", is_number=True), Column("system")]
     columns += [Column(text, is_number=True) for text in ("p50 [ms]", "p99 [ms]", "answers/s", "overhead", "gain")]
-    rows = []
-    for num_clients in _NUM_CLIENTS:
-        for name, by_clients in table.items():
-            figures = by_clients[num_clients]
-            row = [str(num_clients), name, f"{figures['p50']:.2f}", f"{figures['p99']:.2f}", f"{figures['per_s']:.0f}"]
-            ratio = to_peers[name][num_clients] if name in to_peers else {}
-            rows.append([*row, *(f"{ratio[figure]:.2f}" if ratio else "" for figure in ("overhead", "gain"))])
+    digits = {"p50": 2, "p99": 2, "per_s": 0, "overhead": 2, "gain": 2}
+    rows = [
+        [str(num_clients), name]
+        + [f"{figures[figure]:.{digits[figure]}f}" if figure in figures else "" for figure in digits]
+        for num_clients in _NUM_CLIENTS
+        for name, figures in ((name, by_clients[num_clients]) for name, by_clients in table.items())
+    ]
     return (
         f"{text_table.render(columns, rows, width=_WIDTH)}\n"
         f"overhead: p50 / (signature's p50 + echo's p50), aim at most {_MOST_OVERHEAD:g}; "

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
+from schemas.contract import DEFAULT_K
+from schemas.contract import INPUT_K
+from schemas.contract import MODEL_NAME
+from schemas.contract import SIGNATURE_RETRIEVE
+
 _DIM = 64
 _MAX_HISTORY = 100
+_NUM_WARM_UP = 8
 _COUNTRIES = ("DE", "FR", "GB", "US")
 
 
@@ -50,6 +56,7 @@ def save(base_path: Path, *, num_items: int, version: int = 1) -> Path:
     )
     path = base_path / str(version)
     tf.saved_model.save(module, str(path), signatures={"retrieve": signature})
+    _write_warm_up(path, num_items=num_items)
     return path
 
 
@@ -67,6 +74,25 @@ def users(*, num_users: int, num_items: int) -> list[dict]:
             }
         )
     return features
+
+
+def _write_warm_up(path: Path, *, num_items: int) -> None:
+    """Requests that a server replays before the version serves, as the pipeline writes them for its retrievers."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    (path / "assets.extra").mkdir()
+    with tf.io.TFRecordWriter(str(path / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+        for user in users(num_users=_NUM_WARM_UP, num_items=num_items):
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name = MODEL_NAME
+            request.model_spec.signature_name = SIGNATURE_RETRIEVE
+            dtypes = {"history_item_id": tf.string, "history_age_days": tf.float32}
+            for name, value in user.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto([value], dtype=dtypes.get(name)))
+            request.inputs[INPUT_K].CopyFrom(tf.make_tensor_proto([DEFAULT_K]))
+            writer.write(log.SerializeToString())
 
 
 def _table(keys):

@@ -73,20 +73,27 @@ def test_clients_measure_a_known_delay(tmp_path):
 
 
 def test_ratios_are_to_what_was_measured_with_as_many_clients():
-    figures = {
-        "signature in process": {1: {"p50": 3.0, "per_s": 330.0}},
-        "gRPC echo": {1: {"p50": 1.0, "per_s": 1000.0}},
-        "minimal server": {1: {"p50": 8.0, "per_s": 125.0}},
-        "model server": {1: {"p50": 6.0, "per_s": 250.0}},
+    table = {
+        "signature in process": {8: {"p50": 3.0, "per_s": 330.0}},
+        "gRPC echo": {8: {"p50": 1.0, "per_s": 1000.0}},
+        "minimal server": {8: {"p50": 8.0, "per_s": 125.0}},
+        "model server": {8: {"p50": 6.0, "per_s": 250.0}},
     }
     # 6 / (3 + 1) and 250 / 125.
-    assert serving.ratios(figures, "model server") == {1: {"overhead": 1.5, "gain": 2.0}}
-    rounds = iter([1.0, 5.0, 2.0])
+    expected = {"p50": 6.0, "per_s": 250.0, "overhead": 1.5, "gain": 2.0}
+    assert serving.with_ratios(table) == table | {"model server": {8: expected}}
 
-    def measure(num_clients, seconds):
-        return {"p50": next(rounds) if num_clients == 8 else float(num_clients), "per_s": seconds}
 
-    medians = serving.measured({"echo": measure}, num_rounds=3, seconds=0.5)
-    assert medians == {
-        "echo": {1: {"p50": 1, "per_s": 0.5}, 8: {"p50": 2.0, "per_s": 0.5}, 64: {"p50": 64, "per_s": 0.5}}
+def test_figures_are_medians_of_alternating_rounds():
+    calls = []
+
+    def measure(name):
+        return lambda num_clients, seconds: calls.append((name, num_clients)) or {"p50": len(calls)}
+
+    rounds = serving.measured({"a": measure("a"), "b": measure("b")}, num_rounds=3, seconds=0.5)
+    assert calls == [(name, num_clients) for num_clients in (1, 8, 64) for name in "ab"] * 3
+    # A round has six calls: the second's are the medians.
+    assert serving.medians(rounds) == {
+        "a": {1: {"p50": 7}, 8: {"p50": 9}, 64: {"p50": 11}},
+        "b": {1: {"p50": 8}, 8: {"p50": 10}, 64: {"p50": 12}},
     }
