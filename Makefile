@@ -38,7 +38,7 @@ bench: $(INSTALLED) ## measured claims
 	@$(PYTHON) -m benchmarks.serving
 
 clean: ## removes the environment, caches and runs
-	rm -rf .venv run .pytest_cache .mypy_cache .ruff_cache *.egg-info build
+	rm -rf .venv run .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The lock's content decides: a second call installs nothing.
