@@ -193,7 +193,9 @@ def test_watch_answers_again_for_every_version_and_outlives_the_server(
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("w") as out_file, err.open("w") as err_file:
         process = subprocess.Popen(
-            **query_process(*flags, cache=tmp_path, server=relay.address, stdout=out_file, stderr=err_file)
+            **query_process(*flags, cache=tmp_path, server=relay.address, stdout=out_file, stderr=err_file),
+            # A shell makes what it runs in the background ignore Ctrl-C, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         wait_for(out, "Model version 1\n")
@@ -207,9 +209,9 @@ def test_watch_answers_again_for_every_version_and_outlives_the_server(
     finally:
         process.kill()
         process.wait()
-    model_server.wait_for_line("^Serving retriever version 2 at ")
-    model_server.remove(2)
-    model_server.wait_for_line("^Serving retriever version 1 at ")
+        model_server.wait_for_line("^Serving retriever version 2 at ")
+        model_server.remove(2)
+        model_server.wait_for_line("^Serving retriever version 1 at ")
     printed = out.read_text(encoding="utf-8")
     assert re.findall(r"^\d\d:\d\d:\d\d (Serving .*)", printed, re.MULTILINE) == [
         "Serving version 1",

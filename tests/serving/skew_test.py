@@ -148,8 +148,10 @@ def write_metadata(folder, places, *, pushed=1):
 
 
 @pytest.fixture
-def check(root, capsys):
+def check(root, capsys, monkeypatch):
     """Runs the command; gives its status, the verdict by feature, and all that it printed."""
+
+    monkeypatch.setenv("COLUMNS", "120")
 
     def run(logs, *flags, root=root):
         status = skew.main([f"--logs={logs}", f"--root={root}", *flags])
@@ -246,7 +248,7 @@ def test_the_schema_s_own_comparator_goes_before_the_flag(check, root, tmp_path)
 
 def test_a_root_that_was_moved_is_found(check, root, tmp_path):
     logs = write_logs(tmp_path / "r", map(named, batches(users(2, 400))))
-    moved = root.rename(root.parent / "moved")
+    moved = root.rename(tmp_path / "moved")
     status, _, printed = check(logs, root=moved)
     moved.rename(root)
     assert status == 0, printed
