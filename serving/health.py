@@ -76,7 +76,8 @@ class HealthService:
 
     def drain(self) -> None:
         """From now on nothing serves: the watchers are told, and released so that they do not delay the end."""
-        self._is_draining = True
+        with self._sending:  # or a watcher that is being told could be released with its old state
+            self._is_draining = True
         self.update()
 
     def _check(self, request: Any, context: grpc.ServicerContext) -> Any:
