@@ -31,7 +31,11 @@ def save(base_path: Path, *, num_items: int, version: int = 1) -> Path:
     random = np.random.default_rng(version)
     ids = tf.constant([_item_id(index) for index in range(num_items)])
     module = tf.Module()
-    module.items = tf.Variable(random.normal(size=(num_items + 1, _DIM)).astype(np.float32) / _DIM**0.5)
+    vectors = random.normal(size=(num_items + 1, _DIM)).astype(np.float32) / _DIM**0.5
+    module.table, module.items = (
+        tf.Variable(vectors),
+        tf.Variable(vectors[:-1]),
+    )  # the table's last row is for unknown items
     module.countries = tf.Variable(random.normal(size=(len(_COUNTRIES) + 1, _DIM)).astype(np.float32))
     module.layer = tf.Variable(random.normal(size=(_DIM, _DIM)).astype(np.float32) / _DIM**0.5)
     module.item_table = _table(ids)
@@ -40,11 +44,11 @@ def save(base_path: Path, *, num_items: int, version: int = 1) -> Path:
     @tf.function(autograph=False)
     def retrieve(country, history_item_id, history_age_days, k):
         weights = tf.where(tf.math.is_nan(history_age_days), 0.0, 0.5 ** (history_age_days / 30))
-        history = tf.einsum("bn,bnd->bd", weights, tf.gather(module.items, module.item_table.lookup(history_item_id)))
+        history = tf.einsum("bn,bnd->bd", weights, tf.gather(module.table, module.item_table.lookup(history_item_id)))
         query = history + tf.gather(module.countries, module.country_table.lookup(country))
         query = tf.nn.l2_normalize(query + tf.nn.relu(query @ module.layer), axis=-1)
         most = tf.clip_by_value(tf.reduce_max(k), 1, num_items)
-        scores, positions = tf.math.top_k(tf.matmul(query, module.items[:-1], transpose_b=True), most)
+        scores, positions = tf.math.top_k(tf.matmul(query, module.items, transpose_b=True), most)
         versions = tf.fill([tf.shape(query)[0]], str(version))
         return {"item_ids": tf.gather(ids, positions), "scores": scores, "model_version": versions}
 
