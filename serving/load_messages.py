@@ -1,7 +1,6 @@
 """Whom a load asks for, and what is kept of its answers."""
 
 import functools
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from schemas.contract import OUTPUT_MODEL_VERSION
 from serving import snapshot
 from serving import wire
 from serving.query_inputs import Features
+from serving.query_inputs import read_features
 
 _NUM_REMEMBERED = 4096
 
@@ -37,20 +37,13 @@ def read_users(*, features: Path | None, snapshot_path: Path | None, num_users: 
         num_users: At most so many of the snapshot.
 
     Raises:
-        ValueError: The JSON file holds something else.
+        ValueError: The JSON file cannot be read, or holds something else.
         SnapshotError: No snapshot there.
     """
     if not features:
         with snapshot.open_snapshot(snapshot_path or snapshot.default_path()) as users:
             return [users.features(user_id) for user_id in users.user_ids(limit=num_users)]
-    try:
-        content = json.loads(features.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cannot read users from {features}: {error}") from error
-    listed = content if isinstance(content, list) else [content]
-    if not listed or not all(isinstance(user, dict) for user in listed):
-        raise ValueError(f"{features} must hold an object of named inputs, or a list of them that is not empty")
-    return listed
+    return read_features(features)
 
 
 @functools.lru_cache(maxsize=_NUM_REMEMBERED)

@@ -19,6 +19,7 @@ from serving.client import RetrieverClient
 from serving.client import RetrieverError
 from serving.query_flags import parse_flags
 from serving.query_inputs import Features
+from serving.query_inputs import read_features
 from serving.snapshot import Snapshot
 from serving.snapshot import SnapshotError
 from serving.version_watch import watch
@@ -65,7 +66,8 @@ def _answer(client: RetrieverClient, flags: argparse.Namespace) -> str:
         path = _snapshot_path(flags)
         texts = stack.enter_context(snapshot.open_snapshot(path)) if path else None
         if flags.features:
-            users: dict[str, Features] = _read_features(flags.features)
+            numbered = enumerate(read_features(flags.features), start=1)
+            users: dict[str, Features] = {f"{flags.features.name}#{number}": user for number, user in numbered}
         else:
             users = {user_id: texts.features(user_id) for user_id in flags.user} if texts else {}
         retrieved = client.retrieve(list(users.values()), k=flags.k)
@@ -98,19 +100,6 @@ def _snapshot_path(flags: argparse.Namespace) -> Path | None:
             return None
         raise
     return path if path.is_file() or not flags.features or flags.explain else None
-
-
-def _read_features(path: Path) -> dict[str, Features]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"cannot read --features: {error}") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    users = content if isinstance(content, list) else [content]
-    if not all(isinstance(user, dict) for user in users):
-        raise ValueError(f"{path} must hold an object of named inputs, or a list of them")
-    return {f"{path.name}#{position}": user for position, user in enumerate(users, start=1)}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Users' features as the named, padded, batched tensors that a signature takes."""
 
+import json
 from collections.abc import Mapping
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
@@ -56,6 +58,24 @@ def input_specs(signature: Any) -> dict[str, InputSpec]:
             raise ValueError(f"input {name} must be [batch] or [batch, n]. Received: {sizes or 'unknown rank'}")
         specs[name] = InputSpec(DataType(info.dtype), sizes[1] if len(sizes) == 2 else None)
     return specs
+
+
+def read_features(path: Path) -> list[Features]:
+    """The users of a JSON file: an object of named inputs, or a list of them that is not empty.
+
+    Raises:
+        ValueError: The file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the features of users: {error}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    users = content if isinstance(content, list) else [content]
+    if not users or not all(isinstance(user, dict) for user in users):
+        raise ValueError(f"{path} must hold an object of named inputs, or a list of them that is not empty")
+    return users
 
 
 def encode_features(
