@@ -62,6 +62,11 @@ class Server:
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
+    def start(self) -> None:
+        """Starts it, and returns when every configured model serves."""
+        self.thread.start()
+        wait_for(lambda: attempt(self.check, b"") == SERVING)
+
     def configure(self, **models: str) -> None:
         """Writes the config file: models by name, with what their config says beside the path."""
         self.write_config(config_of(self.root, **models))
@@ -154,7 +159,7 @@ def server(exported, tmp_path_factory):
     push(exported[1], root / "shop" / "1")
     server = Server(root, model_config_file_poll_wait_seconds=0.05, max_request_bytes=10_000, grpc_max_threads=2)
     server.configure(shop="")
-    server.thread.start()
+    server.start()
     assert server.predict("shop") == 1
     yield server
     watched = server.watch(b"")
@@ -286,7 +291,7 @@ def test_config_by_request(exported, tmp_path):
         push(exported[number], tmp_path / name / str(number))
     server = Server(tmp_path, model_config_file_poll_wait_seconds=0)
     server.configure(shop="")
-    server.thread.start()
+    server.start()
     try:
         assert server.predict("shop") == 1
         config = {"base_path": str(tmp_path / "next"), "model_platform": "tensorflow"}
