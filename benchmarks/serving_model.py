@@ -8,6 +8,7 @@ from schemas.contract import DEFAULT_K
 from schemas.contract import INPUT_K
 from schemas.contract import MODEL_NAME
 from schemas.contract import SIGNATURE_RETRIEVE
+from schemas.contract import WARMUP_REQUESTS
 
 _DIM = 64
 _MAX_HISTORY = 100
@@ -86,7 +87,7 @@ def _write_warm_up(path: Path, *, num_items: int) -> None:
     from tensorflow_serving.apis import prediction_log_pb2
 
     (path / "assets.extra").mkdir()
-    with tf.io.TFRecordWriter(str(path / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+    with tf.io.TFRecordWriter(str(path / WARMUP_REQUESTS)) as writer:
         for user in users(num_users=_NUM_WARM_UP, num_items=num_items):
             log = prediction_log_pb2.PredictionLog()
             request = log.predict_log.request

@@ -47,6 +47,9 @@ MAX_K = 1000
 
 MODEL_NAME = "retriever"
 
+WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
+"""Below the SavedModel, where TF Serving looks: TFRecords of PredictionLog that a server replays before a version serves."""
+
 HISTORY_PREFIX = "history_"
 """Named inputs with this prefix are aligned lists, newest first: `history_item_id`, `history_event`, ..."""
 HISTORY_ITEM_ID = "history_item_id"

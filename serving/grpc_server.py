@@ -109,6 +109,8 @@ def _rest_server(
     """The REST API, if it has a port; raises `ValueError` and `OSError`."""
     path = text_configs.prometheus_path(flags.monitoring_config_file) if flags.monitoring_config_file else None
     if not flags.rest_api_port:
+        if path:
+            print(f"Nobody can read the metrics at {path}: give --rest_api_port", file=sys.stderr)
         return None
     try:
         return RestServer(

@@ -10,9 +10,10 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2
 from google.protobuf import descriptor_pool
-from google.protobuf import message_factory
 from google.protobuf import text_format
 from google.protobuf import wrappers_pb2
+
+from serving import wire
 
 _PACKAGE = "tensorflow.serving"
 _DEFAULT_PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
@@ -69,11 +70,7 @@ def prometheus_path(path: Path) -> str | None:
 @functools.cache
 def message_class(name: str) -> Any:
     """The generated class of message `name`, such as `BatchingParameters`."""
-    descriptor = _pool().FindMessageTypeByName(f"{_PACKAGE}.{name}")
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    # protobuf 3.20; later ones have no MessageFactory.GetPrototype.
-    return message_factory.MessageFactory(_pool()).GetPrototype(descriptor)
+    return wire.generated_class(_pool(), f"{_PACKAGE}.{name}")
 
 
 @functools.cache

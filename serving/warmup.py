@@ -13,6 +13,7 @@ from tensorflow_serving.apis import input_pb2
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from schemas.contract import WARMUP_REQUESTS
 from serving import example_inference
 from serving import inference
 from serving import tensor_protos
@@ -21,8 +22,6 @@ from serving.model_requests import invalid_argument
 from serving.saved_model import ServedModel
 from serving.versions import LoadError
 
-WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
-"""In a version directory: TFRecords of PredictionLog."""
 MAX_RECORDS = 1000
 
 
@@ -36,7 +35,7 @@ def warmed(load: Callable[[Path], ServedModel], *, num_iterations: int) -> Calla
 
     def load_and_warm(path: Path) -> ServedModel:
         model = load(path)
-        file = path / WARMUP_FILE
+        file = path / WARMUP_REQUESTS
         if file.exists():
             try:
                 _replay(model, file, num_iterations=num_iterations)

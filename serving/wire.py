@@ -101,11 +101,16 @@ _MESSAGES: dict[str, tuple[_Field, ...]] = {
 @functools.cache
 def message_class(name: str) -> Any:
     """The generated class of message `name`, such as `PredictRequest`; raises `KeyError` for one not declared here."""
-    descriptor = _pool().FindMessageTypeByName(f"{_PACKAGE}.{name}")
+    return generated_class(_pool(), f"{_PACKAGE}.{name}")
+
+
+def generated_class(pool: descriptor_pool.DescriptorPool, full_name: str) -> Any:
+    """The class of a message of `pool`; raises `KeyError` for one that it lacks."""
+    descriptor = pool.FindMessageTypeByName(full_name)
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
     # protobuf 3.20; later ones have no MessageFactory.GetPrototype.
-    return message_factory.MessageFactory(_pool()).GetPrototype(descriptor)
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
 
 
 @functools.cache

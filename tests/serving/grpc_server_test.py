@@ -348,3 +348,12 @@ def test_flags_that_cannot_be_used_end_it_at_once(tmp_path, capfd, flags, config
     flags = ServerFlags(port=0, model_config_file=tmp_path / "models.config", **flags)
     assert serve(flags, Shutdown(limit_s=WAIT_S), drain_s=0) == 1
     assert text in capfd.readouterr().err
+
+
+def test_metrics_that_nobody_can_read_are_said(tmp_path, capfd):
+    (tmp_path / "monitoring").write_text("prometheus_config { enable: true }")
+    (tmp_path / "ssl").write_text("client_verify: true")  # without a key: it ends at once
+    files = {"monitoring_config_file": tmp_path / "monitoring", "ssl_config_file": tmp_path / "ssl"}
+    assert serve(ServerFlags(port=0, model_base_path=tmp_path, **files), Shutdown(limit_s=WAIT_S), drain_s=0) == 1
+    text = "Nobody can read the metrics at /monitoring/prometheus/metrics: give --rest_api_port\n"
+    assert text in capfd.readouterr().err

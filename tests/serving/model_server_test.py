@@ -91,68 +91,6 @@ def test_output_filter_is_honoured(prediction):
     assert list(response.outputs) == ["scores"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "code", "text"),
-    [
-        ({"name": "other"}, "NOT_FOUND", "Servable not found for request: Latest(other)"),
-        ({"version": 99}, "NOT_FOUND", "Servable not found for request: Specific(retriever, 99)"),
-        ({"name": ""}, "INVALID_ARGUMENT", "ModelSpec has no name specified."),
-        ({"signature": "buy"}, "FAILED_PRECONDITION", 'Serving signature key "buy" not found.'),
-        (
-            {"inputs": {name: value for name, value in INPUTS.items() if name != "k"}},
-            "INVALID_ARGUMENT",
-            "input size does not match signature: 3!=4 len({country,history_age_days,history_item_id}) != "
-            "len({country,history_age_days,history_item_id,k}). Sent extra: {}. Missing but required: {k}.",
-        ),
-        (
-            {"inputs": INPUTS | {"age": tf.constant([1.0])}},
-            "INVALID_ARGUMENT",
-            "input size does not match signature: 5!=4 len({age,country,history_age_days,history_item_id,k}) != "
-            "len({country,history_age_days,history_item_id,k}). Sent extra: {age}. Missing but required: {}.",
-        ),
-        (
-            {"inputs": {("top" if name == "k" else name): value for name, value in INPUTS.items()}},
-            "INVALID_ARGUMENT",
-            "Signature input alias: k(feed name: retrieve_k:0) not found in request and no default value provided. "
-            "Inputs expected to be in the request {country,history_age_days,history_item_id,top}, "
-            "or default input alias set: ",
-        ),
-        (
-            {"inputs": INPUTS | {"k": tf.constant([3.0])}},
-            "INVALID_ARGUMENT",
-            "Expects arg[3] to be int32 but float is provided (input k)",
-        ),
-        (
-            {"inputs": INPUTS | {"history_item_id": tf.constant(["item-3"])}},
-            "INVALID_ARGUMENT",
-            "Input history_item_id must have shape (None, None). Received: (1,)",
-        ),
-        (
-            {"output_filter": ["prices"]},
-            "INVALID_ARGUMENT",
-            "output tensor alias not found in signature: prices "
-            "Outputs expected to be in the set {item_ids,model_version,scores}.",
-        ),
-        ({"output_filter": ["scores", "scores"]}, "INVALID_ARGUMENT", "duplicate output tensor alias: scores"),
-    ],
-)
-def test_bad_request_is_refused_as_tf_serving_does(prediction, changes, code, text):
-    assert refusal(prediction.Predict, predict_request(**changes)) == (code, text)
-
-
-def test_malformed_tensor_is_refused(prediction):
-    request = predict_request()
-    request.inputs["k"].tensor_shape.dim[0].size = 5
-    request.inputs["k"].tensor_content = b"abc"
-    assert refusal(prediction.Predict, request) == ("INVALID_ARGUMENT", "tensor parsing error: k")
-
-
-def test_error_of_an_operation_keeps_its_code(prediction):
-    code, text = refusal(prediction.Predict, predict_request(INPUTS | {"k": tf.constant([0])}))
-    assert code == "INVALID_ARGUMENT"
-    assert "k must be positive" in text
-
-
 def test_request_without_a_model_spec_is_refused(prediction, models):
     expected = ("INVALID_ARGUMENT", "Missing ModelSpec")
     assert refusal(prediction.Predict, predict_pb2.PredictRequest()) == expected

@@ -7,6 +7,7 @@ import pytest
 from serving import tensor_values
 from serving.query_inputs import InputSpec
 from serving.query_inputs import encode_features
+from serving.query_inputs import read_features
 from serving.wire import DataType
 
 SPECS = {
@@ -42,3 +43,21 @@ def test_absent_features_are_missing_and_lists_have_one_column():
 def test_list_longer_than_a_fixed_width_is_refused():
     with pytest.raises(ValueError, match=r"^feature vector has at most 3 values\. Received: 4$"):
         encoded([{"vector": [1, 2, 3, 4]}])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot read the features of users: .*No such file"),
+        (b"\xff", "cannot read the features of users: .*utf-8"),
+        (b"{", "features.json is not JSON: Expecting property name"),
+        (b"[]", "must hold an object of named inputs, or a list of them that is not empty"),
+        (b"[1]", "must hold an object of named inputs, or a list of them that is not empty"),
+    ],
+)
+def test_a_file_that_holds_no_users_is_refused(tmp_path, content, reason):
+    path = tmp_path / "features.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_features(path)

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from schemas.contract import WARMUP_REQUESTS
 from serving import saved_model
 from serving import warmup
 from serving.versions import LoadError
@@ -48,7 +49,7 @@ def example(**ages):
 
 
 def write(exported, records):
-    with tf.io.TFRecordWriter(str(exported / warmup.WARMUP_FILE)) as writer:
+    with tf.io.TFRecordWriter(str(exported / WARMUP_REQUESTS)) as writer:
         for record in records:
             writer.write(record if isinstance(record, bytes) else record.SerializeToString())
 
@@ -59,7 +60,7 @@ def total(model):
 
 
 def test_without_a_file_nothing_runs(exported):
-    (exported / warmup.WARMUP_FILE).unlink(missing_ok=True)
+    (exported / WARMUP_REQUESTS).unlink(missing_ok=True)
     assert total(load_warm(exported)) == 0
 
 
@@ -120,7 +121,7 @@ def test_error_of_an_operation_fails_the_load(exported):
 @pytest.mark.parametrize("content", [b"not a TFRecord, however long it is", None])
 def test_corrupt_file_fails_the_load(exported, content):
     write(exported, [predict_log([1])])
-    file = exported / warmup.WARMUP_FILE
+    file = exported / WARMUP_REQUESTS
     file.write_bytes(content or file.read_bytes()[:-3])
     with pytest.raises(LoadError, match=r"\. Please verify your warmup data is in TFRecord format\.$") as caught:
         load_warm(exported)

@@ -15,8 +15,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from schemas import contract
 
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-"""Below the SavedModel, by TF Serving's rule; it takes at most 1,000 records."""
 _READ = 512
 _BATCH = 4
 _KS = (10, 100)
@@ -42,7 +40,7 @@ def write_warmup_requests(
         specs: Named inputs of `embed_query`.
         max_k: The most that `retrieve` returns.
     """
-    path = saved_model / WARMUP_FILE
+    path = saved_model / contract.WARMUP_REQUESTS
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as file:
         for batch in _batches(queries):

@@ -4,11 +4,11 @@ import tensorflow as tf
 from planted_transform import serialize
 from tensorflow_serving.apis import prediction_log_pb2
 
+from schemas.contract import WARMUP_REQUESTS
 from tfx_pipeline.index.catalog import embed_catalog
 from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 from tfx_pipeline.index.retriever import input_specs
-from tfx_pipeline.index.warmup import WARMUP_FILE
 from tfx_pipeline.index.warmup import first_queries
 from tfx_pipeline.index.warmup import write_warmup_requests
 
@@ -24,7 +24,7 @@ def write(towers, tmp_path_factory):
         specs = input_specs(towers.signatures["embed_query"])
         write_warmup_requests(folder, rows, specs, max_k=MAX_K)
         found = {}
-        for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)).as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(str(folder / WARMUP_REQUESTS)).as_numpy_iterator():
             request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
             assert request.model_spec.name == "retriever"
             inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
