@@ -9,7 +9,7 @@ from schemas import tables
 
 QUERY_TOWER = ("query", "context", "history")
 ITEM_TOWER = ("item",)
-ROLES = (*QUERY_TOWER, *ITEM_TOWER, "key", "label", "sampling")
+ROLES = (*QUERY_TOWER, *ITEM_TOWER, "key", "label", "sampling", "filter")
 TREATMENTS = ("id", "text", "path", "vector", "popularity")
 SHARES = "shares:"
 """Before the name of the feature whose vocabulary a feature uses."""
@@ -31,7 +31,7 @@ class Feature:
 
     Attributes:
         name: key in examples and in signatures.
-        role: `query`, `context`, `history`, `item`, `key`, `label` or `sampling`.
+        role: `query`, `context`, `history`, `item`, `key`, `label`, `sampling` or `filter`.
         treatment: `id`, `text`, `path`, `vector`, `popularity`, `categorical` or `numeric`.
         is_string: BYTES, else a number.
         is_integer: INT, which only keys and labels are.

@@ -48,6 +48,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "category": Column("string"),  # a path: "a > b > c"
         "title": Column("string"),
         "price": Column("float"),
+        "is_available": Column("float"),  # 0 or false: not for sale now
         "embedding": Column("float_list"),
     },
     USERS: {"user_id": Column("string", required=True)},

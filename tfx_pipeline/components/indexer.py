@@ -27,6 +27,8 @@ from tfx_pipeline.index.warmup import write_warmup_requests
 log = logging.getLogger(__name__)
 
 VERSION_PROPERTY = "version"
+"""Of the index: the directory that the retriever is served from."""
+MODEL_VERSION_PROPERTY = "model_version"
 KIND_PROPERTY = "index_kind"
 _CATALOG_FOLDER = "catalog"
 
@@ -50,15 +52,16 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     loaded = tf.saved_model.load(path_utils.serving_model_path(towers.uri))
     catalog = embed_catalog(loaded, split_files(examples, "catalog"))
     resolved = indexes.kind_for(kind, len(catalog.item_ids))
-    version = int(time.strftime("%Y%m%d%H%M%S", time.gmtime()))
+    version = time.strftime("%Y%m%d%H%M%S", time.gmtime())
     log.info("Indexing %s items of %s dimensions: %s, version %s", *catalog.vectors.shape, resolved, version)
-    module = Retriever(loaded, catalog, kind=resolved, version=version, max_k=max_k)
+    module = Retriever(loaded, catalog, kind=resolved, model_version=version, index_version=version, max_k=max_k)
     folder = path_utils.serving_model_path(retriever.uri)
     export_retriever(module, folder)
     specs = input_specs(loaded.signatures[contract.SIGNATURE_EMBED_QUERY])
     write_warmup_requests(Path(folder), first_queries(split_files(examples, "queries")), specs, max_k=module.max_k)
     catalog.save(Path(retriever.uri) / _CATALOG_FOLDER)
-    retriever.set_string_custom_property(VERSION_PROPERTY, str(version))
+    retriever.set_string_custom_property(VERSION_PROPERTY, version)
+    retriever.set_string_custom_property(MODEL_VERSION_PROPERTY, version)
     retriever.set_string_custom_property(KIND_PROPERTY, resolved)
 
 

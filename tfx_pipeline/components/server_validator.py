@@ -113,7 +113,7 @@ def ask(address: str, queries: tf.Tensor) -> dict[str, Any]:
 
 def check(response: dict[str, Any], *, num_queries: int, version: str, item_ids: set[bytes]) -> None:
     """Raises a ValueError when an answer has the wrong version, a wrong shape, doubles or items of no catalogue."""
-    versions = set(response[contract.OUTPUT_MODEL_VERSION].tolist())
+    versions = set(response[contract.OUTPUT_INDEX_VERSION].tolist())
     if versions != {version.encode()}:
         raise ValueError(f"Served answers must name version {version}. Received: {versions}")
     answers = response[contract.OUTPUT_ITEM_IDS]

@@ -14,8 +14,24 @@ from trainer.export import ITEM_INDEX
 from trainer.export import NO_ITEM
 
 _BATCH = 2048
-_ARRAYS = ("item_ids", "vectors", "positive_rates", "indices")
-_ITEM_SPEC = {"item_id": tf.io.FixedLenFeature([], tf.string), "positive_rate": tf.io.FixedLenFeature([], tf.float32)}
+_ARRAYS = (
+    "item_ids",
+    "vectors",
+    "positive_rates",
+    "indices",
+    "advertisers",
+    "categories",
+    "prices",
+    "is_available",
+)
+_ITEM_SPEC = {
+    "item_id": tf.io.FixedLenFeature([], tf.string),
+    "positive_rate": tf.io.FixedLenFeature([], tf.float32),
+    "advertiser_id": tf.io.FixedLenFeature([], tf.string, ""),
+    "category": tf.io.FixedLenFeature([], tf.string, ""),
+    "price": tf.io.FixedLenFeature([], tf.float32, float("nan")),
+    "is_available": tf.io.FixedLenFeature([], tf.float32, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -27,12 +43,20 @@ class Catalog:
         vectors: [items, dim] float32.
         positive_rates: [items] float32, share of the train positives: popularity.
         indices: [items] int64, how the towers name the item in a history; `NO_ITEM` where they do not know it.
+        advertisers: [items] bytes, empty where unknown.
+        categories: [items] bytes, a path `a > b > c`, empty where unknown.
+        prices: [items] float32, NaN where unknown.
+        is_available: [items] bool, whether it may be retrieved.
     """
 
     item_ids: np.ndarray
     vectors: np.ndarray
     positive_rates: np.ndarray
     indices: np.ndarray
+    advertisers: np.ndarray
+    categories: np.ndarray
+    prices: np.ndarray
+    is_available: np.ndarray
 
     def __post_init__(self) -> None:
         """Refuses duplicate ids, vectors that are no numbers and an empty catalogue."""
@@ -77,16 +101,24 @@ def embed_catalog(towers: Any, files: list[str]) -> Catalog:
         ValueError: no item, an item twice, or vectors that are no numbers.
     """
     embed = towers.signatures[EMBED_ITEM_EXAMPLES]
-    ids, rates, vectors, indices = [], [], [], []
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
     for records in tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_BATCH):
-        parsed = tf.io.parse_example(records, _ITEM_SPEC)
-        ids.extend(parsed["item_id"].numpy())
-        rates.append(parsed["positive_rate"].numpy())
-        embedded = embed(examples=records)
-        vectors.append(embedded[contract.OUTPUT_EMBEDDING].numpy())
-        indices.append(embedded[ITEM_INDEX].numpy())
-    if not ids:
+        parsed = {name: values.numpy() for name, values in tf.io.parse_example(records, _ITEM_SPEC).items()}
+        embedded = {name: values.numpy() for name, values in embed(examples=records).items()}
+        found = {
+            "item_ids": parsed["item_id"].astype(np.bytes_),
+            "vectors": embedded[contract.OUTPUT_EMBEDDING],
+            "positive_rates": parsed["positive_rate"],
+            "indices": embedded[ITEM_INDEX],
+            "advertisers": parsed["advertiser_id"].astype(np.bytes_),
+            "categories": parsed["category"].astype(np.bytes_),
+            "prices": parsed["price"],
+            "is_available": parsed["is_available"] != 0,
+        }
+        for name, values in found.items():
+            parts[name].append(values)
+    if not parts["item_ids"]:
         raise ValueError("The catalog split is empty: no item can be retrieved.")
-    item_ids = np.array(ids, dtype=np.bytes_)
-    order = np.argsort(item_ids)
-    return Catalog(item_ids[order], *(np.concatenate(parts)[order] for parts in (vectors, rates, indices)))
+    arrays = {name: np.concatenate(values) for name, values in parts.items()}
+    order = np.argsort(arrays["item_ids"])
+    return Catalog(**{name: values[order] for name, values in arrays.items()})

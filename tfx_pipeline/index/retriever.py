@@ -21,14 +21,17 @@ class Retriever(tf.Module):
         towers: loaded SavedModel of the Trainer.
         catalog: embedded items.
         kind: of the index.
-        version: int64, the directory that it will be served from.
+        model_version: of the towers.
+        index_version: the directory that it will be served from.
         max_k: most results; lowered to the number of items.
 
     Attributes:
         max_k: most results that it returns.
     """
 
-    def __init__(self, towers: Any, catalog: Catalog, *, kind: str, version: int, max_k: int) -> None:
+    def __init__(
+        self, towers: Any, catalog: Catalog, *, kind: str, model_version: str, index_version: str, max_k: int
+    ) -> None:
         super().__init__(name="retriever")
         self.towers = towers
         self.max_k = min(max_k, len(catalog.item_ids))
@@ -36,7 +39,8 @@ class Retriever(tf.Module):
         self._index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self.max_k)
         self._item_ids = tf.Variable(catalog.item_ids.astype(object), trainable=False, dtype=tf.string, name="item_ids")
         self._position_of_index = tf.Variable(catalog.position_of_index, trainable=False, name="position_of_index")
-        self._version = str(version)
+        self.model_version = tf.Variable(model_version, trainable=False, dtype=tf.string, name="model_version")
+        self.index_version = tf.Variable(index_version, trainable=False, dtype=tf.string, name="index_version")
 
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by signature name."""
@@ -74,7 +78,7 @@ class Retriever(tf.Module):
         def embed_versioned(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             embedded = embed(**inputs)
             vectors = embedded[contract.OUTPUT_EMBEDDING]
-            answer = {contract.OUTPUT_EMBEDDING: vectors, contract.OUTPUT_MODEL_VERSION: self._versions(vectors)}
+            answer = {contract.OUTPUT_EMBEDDING: vectors, **self._versions(vectors)}
             if BONUS_ITEMS in embedded:
                 positions, bonuses = self._listed(embedded)
                 ids = tf.gather(self._item_ids, tf.maximum(positions, 0))
@@ -106,7 +110,7 @@ class Retriever(tf.Module):
         return {
             contract.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, positions),
             contract.OUTPUT_SCORES: best,
-            contract.OUTPUT_MODEL_VERSION: self._versions(vectors),
+            **self._versions(vectors),
         }
 
     def _listed(self, embedded: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -116,8 +120,12 @@ class Retriever(tf.Module):
         positions = tf.gather(padded, indices)
         return positions, tf.where(positions < 0, 0.0, embedded[BONUSES])
 
-    def _versions(self, vectors: tf.Tensor) -> tf.Tensor:
-        return tf.fill([tf.shape(vectors)[0]], self._version)
+    def _versions(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = [tf.shape(vectors)[0]]
+        return {
+            contract.OUTPUT_MODEL_VERSION: tf.fill(shape, self.model_version),
+            contract.OUTPUT_INDEX_VERSION: tf.fill(shape, self.index_version),
+        }
 
 
 def export_retriever(retriever: Retriever, folder: str) -> None:

@@ -12,7 +12,7 @@ def response(**changes):
     good = {
         "item_ids": np.array([[b"a", b"b", b"c"], [b"c", b"a", b"b"]], object),
         "scores": np.array([[0.9, 0.5, 0.5], [0.3, 0.2, -0.1]], np.float32),
-        "model_version": np.array([b"7", b"7"], object),
+        "index_version": np.array([b"7", b"7"], object),
     }
     return {**good, **changes}
 
@@ -28,7 +28,7 @@ def test_a_whole_answer_passes():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"model_version": np.array([b"7", b"6"], object)}, "Served answers must name version 7. Received: "),
+        ({"index_version": np.array([b"7", b"6"], object)}, "Served answers must name version 7. Received: "),
         ({"item_ids": np.array([[b"a", b"b", b"c"]], object)}, r"must have shape \(2, 3\). Received: \(1, 3\)"),
         ({"scores": np.zeros((2, 2), np.float32)}, r"Served answers must have shape \(2, 3\)"),
         ({"item_ids": np.array([[b"a", b"a", b"c"]] * 2, object)}, "must be distinct and of the catalogue"),

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from planted_catalog import catalog_of
 from planted_transform import serialize
 from planted_transform import write_records
 
@@ -30,7 +31,7 @@ NUM_ITEMS = 40
 def catalog():
     ids = np.array([f"i{number:02d}".encode() for number in range(NUM_ITEMS)])
     rates = np.arange(NUM_ITEMS, 0, -1, dtype=np.float32)  # item 0 is the most popular
-    return Catalog(ids, np.eye(NUM_ITEMS, dtype=np.float32), rates, np.arange(NUM_ITEMS) + 1)
+    return catalog_of(ids, np.eye(NUM_ITEMS), positive_rates=rates, indices=np.arange(NUM_ITEMS) + 1)
 
 
 def queries(vectors, repeats=(), bonuses=()):
@@ -255,7 +256,7 @@ def test_rows_are_read_as_they_were_written(market, towers):
     sample = read_eval_rows(market.raw_files["eval"], towers, catalog, max_rows=10, seed=1)
     assert len(sample.targets) == 10
     assert set(sample.examples) <= set(found.examples)
-    fewer = Catalog(*(getattr(catalog, name)[1:] for name in ("item_ids", "vectors", "positive_rates", "indices")))
+    fewer = Catalog(**{field.name: getattr(catalog, field.name)[1:] for field in dataclasses.fields(catalog)})
     with pytest.raises(ValueError, match="Every item of the eval split must be in the catalog split"):
         read_eval_rows(market.raw_files["eval"], towers, fewer, max_rows=1000, seed=1)
 

@@ -1,6 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from planted_catalog import catalog_of
 
 from schemas import contract
 from tfx_pipeline.index.catalog import Catalog
@@ -8,7 +11,7 @@ from tfx_pipeline.index.catalog import embed_catalog
 from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 
-_VERSION = 20260102030405
+VERSIONS = {"model_version": "20260102030405", "index_version": "20260203040506"}
 KINDS = ("exact", "scann")
 
 
@@ -21,7 +24,7 @@ def catalog(market, towers):
 def retrievers(towers, catalog, tmp_path_factory):
     folder = tmp_path_factory.mktemp("retrievers")
     for kind in KINDS:
-        export_retriever(Retriever(towers, catalog, kind=kind, version=_VERSION, max_k=1000), str(folder / kind))
+        export_retriever(Retriever(towers, catalog, kind=kind, max_k=1000, **VERSIONS), str(folder / kind))
     return folder
 
 
@@ -72,7 +75,7 @@ def test_the_catalogue_is_sorted_and_whole(market, catalog, trained):
 def test_the_catalogue_reloads_as_it_was(catalog, tmp_path):
     catalog.save(tmp_path / "catalog")
     loaded = Catalog.load(tmp_path / "catalog")
-    for name in ("item_ids", "vectors", "positive_rates", "indices", "position_of_index"):
+    for name in (*(field.name for field in dataclasses.fields(catalog)), "position_of_index"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(catalog, name))
 
 
@@ -85,8 +88,7 @@ def test_the_catalogue_reloads_as_it_was(catalog, tmp_path):
     ],
 )
 def test_positions_by_index(indices, expected):
-    vectors, rates = np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
-    catalog = Catalog(np.array([b"a", b"b", b"c"]), vectors, rates, np.array(indices))
+    catalog = catalog_of([b"a", b"b", b"c"], np.eye(3), indices=np.array(indices))
     assert catalog.position_of_index.tolist() == expected
 
 
@@ -99,9 +101,8 @@ def test_positions_by_index(indices, expected):
     ],
 )
 def test_an_unusable_catalogue_is_refused(item_ids, vectors, text):
-    rates, indices = np.zeros(len(item_ids), np.float32), np.zeros(len(item_ids), np.int64)
     with pytest.raises(ValueError, match=text):
-        Catalog(np.array(item_ids, dtype=np.bytes_), np.array(vectors, np.float32), rates, indices)
+        catalog_of(item_ids, vectors)
 
 
 def test_an_empty_split_is_refused(towers, tmp_path):
@@ -125,16 +126,18 @@ def test_an_empty_split_is_refused(towers, tmp_path):
 def test_an_answer_has_as_many_columns_as_the_largest_k(exact, towers, catalog, inputs, ks, num_columns):
     answer = {name: value.numpy() for name, value in exact["retrieve"](**inputs, k=tf.constant(ks)).items()}
     assert_best(answer, plain_scores(towers.signatures["embed_query"](**inputs), catalog), catalog, k=num_columns)
-    assert answer["model_version"].tolist() == [str(_VERSION).encode()] * 3
+    for name, version in VERSIONS.items():
+        assert answer[name].tolist() == [version.encode()] * 3
 
 
 def test_embeddings_are_the_towers_and_name_the_version(exact, towers, inputs):
     found = exact["embed_query"](**inputs)
     own = towers.signatures["embed_query"](**inputs)
     np.testing.assert_allclose(found["embedding"], own["embedding"], atol=1e-6)
-    assert set(found["model_version"].numpy()) == {str(_VERSION).encode()}
+    for name, version in VERSIONS.items():
+        assert set(found[name].numpy()) == {version.encode()}
     assert set(exact) == {"retrieve", "serving_default", "embed_query", "embed_item"}
-    assert set(found) == {"embedding", "bonus_item_ids", "bonuses", "model_version"}
+    assert set(found) == {"embedding", "bonus_item_ids", "bonuses", *VERSIONS}
     ids = found["bonus_item_ids"].numpy()
     assert ids[:, :2].tolist() == [[b"a00", b"b11"], ["b03-ü東".encode(), b""], [b"", b""]]
     assert [len(set(row[2:].tolist()) - {b""}) > 0 for row in ids] == [True, True, False]  # neighbours
@@ -157,7 +160,8 @@ def test_a_fresh_process_answers_the_same(market, towers, catalog, retrievers, f
     embedded = towers.signatures["embed_query_examples"](examples=tf.constant(examples))
     scores = plain_scores(embedded, catalog)
     assert_best(answer, scores, catalog, k=24)
-    assert answer["model_version"].tolist() == [str(_VERSION).encode()] * 8
+    for name, version in VERSIONS.items():
+        assert answer[name].tolist() == [version.encode()] * 8
     without = np.argsort(-(embedded["embedding"].numpy() @ catalog.vectors.T), axis=1)
     assert (without != np.argsort(-scores, axis=1)).any()  # the bonus moves something
 
@@ -196,8 +200,7 @@ def given_catalog():
     ids = np.array([f"i{number:02d}".encode() for number in range(NUM_ITEMS)])
     indices = random.permutation(np.arange(1, 81))[:NUM_ITEMS]
     indices[7] = 0
-    vectors = random.normal(size=(NUM_ITEMS, 6)).astype(np.float32)
-    return Catalog(ids, vectors, np.zeros(NUM_ITEMS, np.float32), indices)
+    return catalog_of(ids, random.normal(size=(NUM_ITEMS, 6)), indices=indices)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +217,7 @@ def given_towers():
 
 @pytest.fixture(scope="module", params=KINDS)
 def given_retriever(request, given_towers, given_catalog):
-    return Retriever(given_towers, given_catalog, kind=request.param, version=1, max_k=NUM_ITEMS).signatures()
+    return Retriever(given_towers, given_catalog, kind=request.param, max_k=NUM_ITEMS, **VERSIONS).signatures()
 
 
 @pytest.mark.parametrize("k", [1, 7, 45, NUM_ITEMS])
@@ -241,8 +244,8 @@ def test_repeats_outside_the_catalogue_are_not_named(given_retriever, given_towe
 
 
 def test_a_catalogue_that_the_towers_do_not_know_has_no_repeats(given_towers):
-    unknown = Catalog(np.array([b"a", b"b"]), np.eye(2, 6, dtype=np.float32), np.zeros(2, np.float32), np.zeros(2, int))
-    signatures = Retriever(given_towers, unknown, kind="exact", version=1, max_k=5).signatures()
+    unknown = catalog_of([b"a", b"b"], np.eye(2, 6))
+    signatures = Retriever(given_towers, unknown, kind="exact", max_k=5, **VERSIONS).signatures()
     rows = {"row": tf.range(NUM_ROWS, dtype=tf.float32)}
     answer = signatures["retrieve"](**rows, k=tf.fill([NUM_ROWS], 5))
     products = given_towers.signatures["embed_query"](**rows)["embedding"].numpy() @ unknown.vectors.T

@@ -39,7 +39,7 @@ def warm(market, towers, write, tmp_path_factory):
     """Requests of real rows, and the retriever that holds them, loaded."""
     folder = tmp_path_factory.mktemp("retriever")
     catalog = embed_catalog(towers, market.raw_files["catalog"])
-    module = Retriever(towers, catalog, kind="exact", version=7, max_k=1000)
+    module = Retriever(towers, catalog, kind="exact", model_version="7", index_version="7", max_k=1000)
     assert module.max_k == MAX_K
     export_retriever(module, str(folder))
     requests = write(market.serialized(market.evaluation), folder)
