@@ -51,7 +51,8 @@ def save(base_path: Path, *, num_items: int, version: int = 1) -> Path:
         most = tf.clip_by_value(tf.reduce_max(k), 1, num_items)
         scores, positions = tf.math.top_k(tf.matmul(query, module.items, transpose_b=True), most)
         versions = tf.fill([tf.shape(query)[0]], str(version))
-        return {"item_ids": tf.gather(ids, positions), "scores": scores, "model_version": versions}
+        answer = {"item_ids": tf.gather(ids, positions), "scores": scores}
+        return {**answer, "model_version": versions, "index_version": versions}
 
     signature = retrieve.get_concrete_function(
         country=tf.TensorSpec([None], tf.string, name="country"),

@@ -83,7 +83,7 @@ def as_text(answer: Answer, items: Mapping[str, Item], *, k: int, width: int, ex
             _history_text(answer, items, width=width),
             "",
             _explained_text(answer, items, width=width) if explain else _items_text(answer, items, width=width),
-            f"{fewer}\nModel version {answer.retrieved.model_version}",
+            f"{fewer}\nModel version {answer.retrieved.model_version}, index version {answer.retrieved.index_version}",
         ]
     )
 
@@ -103,6 +103,7 @@ def as_json(answer: Answer, items: Mapping[str, Item], *, explain: bool) -> dict
         "features": answer.features,
         "items": retrieved,
         "model_version": answer.retrieved.model_version,
+        "index_version": answer.retrieved.index_version,
     }
     if explain:
         found = answer.overlaps(items)

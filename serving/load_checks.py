@@ -24,14 +24,14 @@ def check(outcomes: Sequence[Outcome], *, are_copies: bool) -> Checked:
 
     An answer is wrong if
 
-    - its `model_version` is not the version in its `model_spec`;
+    - its `index_version` is not the version in its `model_spec`;
     - its items are not those of that version's first answer to the same request: a version that answers before it is
       loaded whole, or a request that runs on two versions, shows here;
     - an answer of a newer version was there before its request was sent.
 
     Args:
         outcomes: In the order in which they were done.
-        are_copies: All versions are copies of one, whose number is a constant in its graph. Then `model_version` must
+        are_copies: All versions are copies of one, whose number is a constant in its graph. Then `index_version` must
             be that one's, and all versions must give the same items.
     """
     answered = [(outcome, outcome.answer) for outcome in outcomes if outcome.answer]
@@ -41,10 +41,10 @@ def check(outcomes: Sequence[Outcome], *, are_copies: bool) -> Checked:
     wrong = []
     for outcome, answer in answered:
         alike = first.setdefault((outcome.request, 0 if are_copies else answer.version), answer)
-        named = alike.model_versions if are_copies else (str(answer.version).encode(),)
+        named = alike.index_versions if are_copies else (str(answer.version).encode(),)
         seen = newest[bisect.bisect_left(times_s, outcome.sent_s)]
-        if set(answer.model_versions) != set(named):
-            wrong.append(f"version {answer.version} called itself {answer.model_versions}")
+        if set(answer.index_versions) != set(named):
+            wrong.append(f"version {answer.version} called itself {answer.index_versions}")
         elif answer.item_ids != alike.item_ids:
             wrong.append(f"version {answer.version} gave request {outcome.request} two different answers")
         elif answer.version < seen:

@@ -7,20 +7,20 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from schemas.contract import OUTPUT_ITEM_IDS
-from schemas.contract import OUTPUT_MODEL_VERSION
 from serving import snapshot
 from serving import wire
 from serving.query_inputs import Features
 from serving.query_inputs import read_features
+from serving.results import index_version_output
 
 _NUM_REMEMBERED = 4096
 
 
 class Answer(NamedTuple):
-    """What an answer says: the version in its `model_spec`, the versions in its output, the items in order."""
+    """What an answer says: the version in its `model_spec`, the index versions in its output, the items in order."""
 
     version: int
-    model_versions: tuple[bytes, ...]
+    index_versions: tuple[bytes, ...]
     item_ids: tuple[bytes, ...]
 
 
@@ -53,8 +53,9 @@ def read_answer(serialized: bytes) -> Answer:
         response = wire.message_class("PredictResponse").FromString(serialized)
     except DecodeError as error:
         raise UnreadableAnswerError(str(error)) from error
-    for name in (OUTPUT_ITEM_IDS, OUTPUT_MODEL_VERSION):
+    names = (index_version_output(response.outputs), OUTPUT_ITEM_IDS)
+    for name in names:
         if name not in response.outputs:
             raise UnreadableAnswerError(f"no output {name}")
-    versions, item_ids = (tuple(response.outputs[name].string_val) for name in (OUTPUT_MODEL_VERSION, OUTPUT_ITEM_IDS))
+    versions, item_ids = (tuple(response.outputs[name].string_val) for name in names)
     return Answer(response.model_spec.version.value, versions, item_ids)

@@ -4,6 +4,7 @@ from typing import Any
 from typing import NamedTuple
 
 from schemas.contract import OUTPUT_EMBEDDING
+from schemas.contract import OUTPUT_INDEX_VERSION
 from schemas.contract import OUTPUT_ITEM_IDS
 from schemas.contract import OUTPUT_MODEL_VERSION
 from schemas.contract import OUTPUT_SCORES
@@ -13,28 +14,31 @@ _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "EN
 
 
 class Retrieved(NamedTuple):
-    """One user's items, best first, and the version that answered.
+    """One user's items, best first, and the versions that answered.
 
     Attributes:
         item_ids: `k` of them, fewer if the served model returns fewer.
-        scores: Of the items, comparable within one version only: the inner product of the user's and the item's vector,
-            plus the bonus of an item that is in the history or goes with it. They have no fixed range.
-        model_version: The version directory.
+        scores: Of the items, comparable within one `model_version` only: the inner product of the user's and the item's
+            vector, plus the bonus of an item that is in the history or goes with it. They have no fixed range.
+        model_version: Of the trained towers.
+        index_version: The version directory.
     """
 
     item_ids: list[str]
     scores: list[float]
     model_version: str
+    index_version: str
 
 
 class Embedded(NamedTuple):
-    """One user's query vector, to compare with item vectors by inner product, and the version that answered.
+    """One user's query vector, to compare with item vectors by inner product, and the versions as in `Retrieved`.
 
-    It need not be of unit length, and vectors of different versions cannot be compared.
+    It need not be of unit length, and vectors of different model versions cannot be compared.
     """
 
     embedding: list[float]
     model_version: str
+    index_version: str
 
 
 class VersionStatus(NamedTuple):
@@ -64,20 +68,25 @@ class RetrieverError(Exception):
 
 def retrieved(outputs: Any, *, k: int) -> list[Retrieved]:
     """The best `k` of each row of the `retrieve` signature's outputs, which has more if requests were merged."""
-    item_ids, scores, versions = (
-        tensor_values.decode(outputs[name]) for name in (OUTPUT_ITEM_IDS, OUTPUT_SCORES, OUTPUT_MODEL_VERSION)
-    )
+    item_ids, scores = (tensor_values.decode(outputs[name]) for name in (OUTPUT_ITEM_IDS, OUTPUT_SCORES))
     return [
-        Retrieved([item_id.decode() for item_id in row_ids[:k]], row_scores[:k], version.decode())
-        for row_ids, row_scores, version in zip(item_ids.rows(), scores.rows(), versions.values, strict=True)
+        Retrieved([item_id.decode() for item_id in row_ids[:k]], row_scores[:k], *versions)
+        for row_ids, row_scores, versions in zip(item_ids.rows(), scores.rows(), _versions(outputs), strict=True)
     ]
 
 
 def embedded(outputs: Any) -> list[Embedded]:
     """The vectors in the `embed_query` signature's outputs."""
     embedding = tensor_values.decode(outputs[OUTPUT_EMBEDDING])
-    versions = tensor_values.decode(outputs[OUTPUT_MODEL_VERSION])
-    return [Embedded(row, version.decode()) for row, version in zip(embedding.rows(), versions.values, strict=True)]
+    return [Embedded(row, *versions) for row, versions in zip(embedding.rows(), _versions(outputs), strict=True)]
+
+
+def index_version_output(outputs: Any) -> str:
+    """The name of the output that holds the version directory.
+
+    An export from before `index_version` has but `model_version`, and that was the directory.
+    """
+    return OUTPUT_INDEX_VERSION if OUTPUT_INDEX_VERSION in outputs else OUTPUT_MODEL_VERSION
 
 
 def version_statuses(response: Any) -> list[VersionStatus]:
@@ -91,3 +100,10 @@ def version_statuses(response: Any) -> list[VersionStatus]:
         )
         for entry in response.model_version_status
     ]
+
+
+def _versions(outputs: Any) -> list[tuple[str, str]]:
+    """Of each row, those of the model and of the index."""
+    names = (OUTPUT_MODEL_VERSION, index_version_output(outputs))
+    model, index = ([value.decode() for value in tensor_values.decode(outputs[name]).values] for name in names)
+    return list(zip(model, index, strict=True))

@@ -76,7 +76,7 @@ def test_a_killed_run_pushes_nothing(versions_after_kills: list[list[str]]) -> N
 
 def test_the_resumed_run_pushes_the_version_that_the_metrics_name(runner: Any, metrics: dict) -> None:
     assert runner.versions == [metrics["pushed_version"]]
-    assert metrics["model_version"] == metrics["pushed_version"]
+    assert metrics["model_version"] == metrics["index_version"] == metrics["pushed_version"]
 
 
 def test_the_resumed_run_does_not_repeat_finished_components(finished: subprocess.CompletedProcess) -> None:
@@ -98,7 +98,7 @@ def test_the_model_beats_popularity_and_not_the_best_possible(metrics: dict) -> 
 def test_served_answers_name_the_pushed_version_and_items_of_the_catalogue(address: str, metrics: dict) -> None:
     with RetrieverClient(address) as client:
         (answer,) = client.retrieve([{"surface": "home"}], k=500)
-    assert answer.model_version == metrics["pushed_version"]
+    assert (answer.model_version, answer.index_version) == (metrics["pushed_version"],) * 2
     assert len(set(answer.item_ids)) == metrics["num_items"] == 500
 
 

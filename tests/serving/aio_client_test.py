@@ -68,7 +68,7 @@ def test_a_task_can_be_cancelled_and_the_client_goes_on(relay):
                 await asyncio.wait_for(client.retrieve([LONG], k=1), timeout=0.05)
             return await client.retrieve([LONG], k=1)
 
-    assert asyncio.run(ask())[0].model_version == "1"
+    assert asyncio.run(ask())[0].index_version == "1"
 
 
 def test_unknown_feature_is_refused(model_server):

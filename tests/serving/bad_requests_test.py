@@ -128,7 +128,7 @@ OF_GRPC = {
         predict(output_filter=["prices"]),
         "INVALID_ARGUMENT",
         "output tensor alias not found in signature: prices "
-        "Outputs expected to be in the set {item_ids,model_version,scores}.",
+        "Outputs expected to be in the set {index_version,item_ids,model_version,scores}.",
     ),
     "output asked for twice": (
         "Predict",

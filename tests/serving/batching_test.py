@@ -96,7 +96,8 @@ def check_answer(answer, request, alone, *, k):
     expected = alone.run("retrieve", request)
     np.testing.assert_array_equal(answer["item_ids"].numpy()[:, :k], expected["item_ids"].numpy())
     np.testing.assert_allclose(answer["scores"].numpy()[:, :k], expected["scores"].numpy(), atol=1e-6)
-    np.testing.assert_array_equal(answer["model_version"].numpy(), expected["model_version"].numpy())
+    for name in ("model_version", "index_version"):
+        np.testing.assert_array_equal(answer[name].numpy(), expected[name].numpy())
 
 
 @pytest.mark.parametrize("timeout_micros", [0, 20_000])

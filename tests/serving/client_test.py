@@ -30,7 +30,7 @@ def test_batch_of_users_gets_brute_force_answers(client, toy):
         item_ids, scores = toy.retrieve(user if user.get("country") else {}, version=1, k=4)
         assert answer.item_ids == item_ids
         np.testing.assert_allclose(answer.scores, scores, atol=1e-6)
-        assert answer.model_version == "1"
+        assert (answer.model_version, answer.index_version) == ("towers-1", "1")
 
 
 def test_user_gets_the_same_answer_alone_as_in_a_batch(client):
@@ -55,7 +55,7 @@ def test_embed_query_is_the_unit_vector(client, toy):
     answers = client.embed_query([LONG, NEW])
     for user, answer in zip([LONG, NEW], answers, strict=True):
         np.testing.assert_allclose(answer.embedding, toy.embed(user, version=1), atol=1e-6)
-        assert answer.model_version == "1"
+        assert (answer.model_version, answer.index_version) == ("towers-1", "1")
 
 
 def test_unknown_feature_is_refused_with_the_known_ones(client):
@@ -143,7 +143,7 @@ def test_threads_share_a_client(client, toy):
 
 def test_version_or_label_is_asked_for_by_every_method(model_server):
     with RetrieverClient(model_server.address, model_version=1) as client:
-        assert client.retrieve([NEW], k=1)[0].model_version == "1"
+        assert client.retrieve([NEW], k=1)[0].index_version == "1"
         assert [status.version for status in client.model_status()] == [1]
     with RetrieverClient(model_server.address, model_version=99) as client:
         with pytest.raises(
@@ -161,7 +161,7 @@ def test_version_or_label_is_asked_for_by_every_method(model_server):
 
 
 def _save_with_other_inputs(path):
-    """A retriever that takes a city, and answers with it and the version 2."""
+    """A retriever that takes a city, and answers with it and the version 2, as exports without index version do."""
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)])
@@ -176,8 +176,8 @@ def _save_with_other_inputs(path):
 def test_inputs_that_change_with_a_version_are_noticed(model_server):
     lenient_client = RetrieverClient(model_server.address, ignore_unknown=True)
     with RetrieverClient(model_server.address) as client, lenient_client as lenient:
-        assert client.retrieve([NEW], k=1)[0].model_version == "1"
-        assert lenient.retrieve([NEW], k=1)[0].model_version == "1"
+        assert client.retrieve([NEW], k=1)[0].index_version == "1"
+        assert lenient.retrieve([NEW], k=1)[0].index_version == "1"
         _save_with_other_inputs(model_server.base_path / ".tmp-2").rename(model_server.base_path / "2")
         model_server.wait_for_line("^Serving retriever version 2 at ")
         try:
@@ -186,5 +186,5 @@ def test_inputs_that_change_with_a_version_are_noticed(model_server):
         finally:
             model_server.remove(2)
             model_server.wait_for_line("^Serving retriever version 1 at ")
-        assert answers == ([(["Bonn"], [1.0], "2")],) * 2
-        assert client.retrieve([NEW], k=1)[0].model_version == "1"
+        assert answers == ([(["Bonn"], [1.0], "2", "2")],) * 2
+        assert client.retrieve([NEW], k=1)[0].index_version == "1"

@@ -33,6 +33,10 @@ class ToyRetriever:
     item_ids = ITEM_IDS
     dim = DIM
 
+    def model_version(self, version: int) -> str:
+        """Of the towers; the index version is the version directory."""
+        return f"towers-{version}"
+
     def vectors(self, version: int) -> tuple[np.ndarray, np.ndarray]:
         """Country and item vectors, different in each version."""
         random = np.random.default_rng(version)
@@ -77,13 +81,14 @@ class ToyRetriever:
             query = one_hot(country, COUNTRIES) @ module.country + history + 0.01
             return tf.linalg.l2_normalize(query, axis=-1)
 
-        def versions(batch: tf.Tensor) -> tf.Tensor:
-            return tf.fill(tf.shape(batch)[:1], str(version))
+        def versions(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+            named = {"model_version": self.model_version(version), "index_version": str(version)}
+            return {name: tf.fill(tf.shape(batch)[:1], text) for name, text in named.items()}
 
         def search(query: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
             scores, index = tf.math.top_k(tf.matmul(query, module.item, transpose_b=True), k)
             item_ids = tf.gather(tf.constant(ITEM_IDS), index)
-            return {"item_ids": item_ids, "scores": scores, "model_version": versions(query)}
+            return {"item_ids": item_ids, "scores": scores, **versions(query)}
 
         @tf.function(input_signature=[strings, history_ids, history_ages, ints])
         def retrieve(country, history_item_id, history_age_days, k):
@@ -94,7 +99,7 @@ class ToyRetriever:
         @tf.function(input_signature=[strings, history_ids, history_ages])
         def embed_query(country, history_item_id, history_age_days):
             query = embed(country, history_item_id, history_age_days)
-            return {"embedding": query, "model_version": versions(query)}
+            return {"embedding": query, **versions(query)}
 
         @tf.function(input_signature=[strings])
         def serve_examples(examples):

@@ -63,7 +63,7 @@ def test_swaps_under_load_fail_no_request_and_every_answer_is_its_versions(model
     }
     for outcome in load.outcomes:
         answer = outcome.answer
-        assert answer.model_versions == (str(answer.version).encode(),)
+        assert answer.index_versions == (str(answer.version).encode(),)
         assert answer.item_ids == expected[answer.version, outcome.request]
     assert {outcome.answer.version for outcome in load.outcomes} == {1, *VERSIONS}
     assert check(load.outcomes, are_copies=False) == (len(load.outcomes), 0, [])

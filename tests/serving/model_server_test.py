@@ -70,7 +70,7 @@ def test_answer_is_brute_force_in_typed_fields(prediction, toy):
     assert [item_id.decode() for item_id in response.outputs["item_ids"].string_val] == item_ids
     np.testing.assert_allclose(response.outputs["scores"].float_val, scores, atol=1e-6)
     assert [dim.size for dim in response.outputs["scores"].tensor_shape.dim] == [1, 3]
-    assert list(response.outputs["model_version"].string_val) == [b"1"]
+    assert list(response.outputs["index_version"].string_val) == [b"1"]
     spec = response.model_spec
     assert (spec.name, spec.signature_name, spec.version.value) == ("retriever", "retrieve", 1)
 
@@ -173,11 +173,11 @@ def test_new_version_takes_over_without_a_failed_request_and_falls_back_when_rem
         for thread in threads:
             thread.join()
     assert failures == []
-    order = [answer.model_version for answer in answers]
+    order = [answer.index_version for answer in answers]
     assert (order[0], order[-1], set(order)) == ("1", "1", {"1", "2"})
     for version in ("1", "2"):
         expected, _ = toy.retrieve(USER, version=int(version), k=3)
-        assert {tuple(answer.item_ids) for answer in answers if answer.model_version == version} == {tuple(expected)}
+        assert {tuple(answer.item_ids) for answer in answers if answer.index_version == version} == {tuple(expected)}
 
 
 def test_broken_version_replaces_nothing_and_its_status_says_why(model_server, toy):
@@ -187,7 +187,7 @@ def test_broken_version_replaces_nothing_and_its_status_says_why(model_server, t
     broken.rename(model_server.base_path / "3")
     model_server.wait_for_line("^retriever version 3 failed to load and is not served: ")
     with RetrieverClient(model_server.address) as client:
-        assert client.retrieve([USER], k=1)[0].model_version == "1"
+        assert client.retrieve([USER], k=1)[0].index_version == "1"
         status = {status.version: status for status in client.model_status()}
     model_server.remove(3)
     assert (status[1].state, status[1].error_code, status[1].error) == ("AVAILABLE", 0, "")

@@ -82,7 +82,7 @@ def test_history_titles_and_answer_are_shown(model_server, snapshot, toy, tmp_pa
     (teapot,) = (line for line in retrieved if "item-3" in line)
     score = f"{scores[item_ids.index('item-3')]:.4f}"
     assert teapot.split()[-6:] == ["Muster", "&", "Söhne", "1,234.50", score, "again"]
-    assert "Model version 1" in lines
+    assert "Model version towers-1, index version 1" in lines
     assert lines[-1] == NOTICE
 
 
@@ -99,7 +99,7 @@ def test_two_users_by_the_pointer_file_as_json(model_server, snapshot, toy, tmp_
         expected, scores = toy.retrieve(USERS[answer["user"]], version=1, k=3)
         assert [item["item_id"] for item in answer["items"]] == expected
         assert [item["score"] for item in answer["items"]] == pytest.approx(scores.tolist(), abs=1e-6)
-        assert answer["model_version"] == "1"
+        assert (answer["model_version"], answer["index_version"]) == ("towers-1", "1")
 
 
 def test_features_from_a_file_need_no_snapshot(model_server, toy, tmp_path):
@@ -198,12 +198,12 @@ def test_watch_answers_again_for_every_version_and_outlives_the_server(
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
-        wait_for(out, "Model version 1\n")
+        wait_for(out, "Model version towers-1, index version 1\n")
         relay.stop()
         wait_for(err, "query: still watching: ")
         start_relay(port=relay.port)
         model_server.publish(toy, 2)
-        wait_for(out, "Model version 2\n")
+        wait_for(out, "Model version towers-2, index version 2\n")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
     finally:

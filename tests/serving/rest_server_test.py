@@ -31,7 +31,7 @@ def test_rows_get_brute_force_answers(retriever_server, toy):
     answers = ask(retriever_server, "/v1/models/retriever:predict", body)["predictions"]
     for answer, user in zip(answers, (LONG, KNOWN), strict=True):
         item_ids, scores = toy.retrieve(user, version=1, k=4)
-        assert (answer["item_ids"], answer["model_version"]) == (item_ids, "1")
+        assert (answer["item_ids"], answer["index_version"]) == (item_ids, "1")
         np.testing.assert_allclose(answer["scores"], scores, atol=1e-6)
 
 
@@ -41,7 +41,7 @@ def test_columns_get_brute_force_answers(retriever_server, toy):
     outputs = ask(retriever_server, "/v1/models/retriever/versions/1:predict", body)["outputs"]
     expected = [toy.retrieve(user, version=1, k=4) for user in (LONG, KNOWN)]
     assert outputs["item_ids"] == [item_ids for item_ids, _ in expected]
-    assert outputs["model_version"] == ["1", "1"]
+    assert outputs["index_version"] == ["1", "1"]
     np.testing.assert_allclose(outputs["scores"], [scores for _, scores in expected], atol=1e-6)
 
 

@@ -18,6 +18,7 @@ from tfx.utils import path_utils
 from tfx_pipeline import strict_json
 from tfx_pipeline.components.example_gen import read_facts
 from tfx_pipeline.components.indexer import KIND_PROPERTY
+from tfx_pipeline.components.indexer import MODEL_VERSION_PROPERTY
 from tfx_pipeline.components.indexer import VERSION_PROPERTY
 from tfx_pipeline.components.indexer import load_catalog
 from tfx_pipeline.components.indexer import split_files
@@ -64,7 +65,8 @@ def RetrievalEvaluator(  # noqa: N802 (a TFX component is named like a class)
     )
     kind = retriever.get_string_custom_property(KIND_PROPERTY)
     metrics = {
-        "model_version": retriever.get_string_custom_property(VERSION_PROPERTY),
+        "model_version": retriever.get_string_custom_property(MODEL_VERSION_PROPERTY),
+        "index_version": retriever.get_string_custom_property(VERSION_PROPERTY),
         "num_items": len(catalog.item_ids),
         "eval": measure_rows(rows, catalog, Oracle.load(Path(dataset))),
         "queries": measure_users(users, catalog),
