@@ -38,6 +38,22 @@ class IndexConfig:
 
 
 @dataclass(frozen=True)
+class PushConfig:
+    """The folder that a model server reads.
+
+    Attributes:
+        kept_versions: newest versions that a push leaves there to go back to, retired ones counted.
+    """
+
+    kept_versions: int = 3
+
+    def __post_init__(self) -> None:
+        """Rejects values that no run could use."""
+        if self.kept_versions < 1:
+            raise ValueError(f"push.kept_versions must be >= 1. Received: {self.kept_versions}")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One section per stage; `source` holds the options of the source, by name."""
 
@@ -46,6 +62,7 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    push: PushConfig = field(default_factory=PushConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

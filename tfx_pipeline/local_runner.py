@@ -5,18 +5,16 @@ arguments or unusable data.
 """
 
 import argparse
-import contextlib
-import fcntl
 import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tfx_pipeline import configs
 from tfx_pipeline import logs
+from tfx_pipeline.root_lock import locked
 
 _COMPONENTS = 10
 
@@ -33,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     log_file = flags.root / "logs" / f"{run_id}.log"
     try:
         config = configs.build_config(flags.source, file=flags.config, settings=flags.set)
-        with _locked(flags.root), logs.logs_to(log_file, num_components=_COMPONENTS):
+        with locked(flags.root), logs.logs_to(log_file, num_components=_COMPONENTS):
             summary = _run(flags, config, run_id=run_id)
     except RunError as error:
         print(f"Not pushed: {error}\nThe whole log: {log_file}", file=sys.stderr)
@@ -95,18 +93,6 @@ def _require_push(record: Any, metrics: dict[str, Any]) -> None:
 def _first_line(error: BaseException) -> str:
     """Beam appends the stage to the message of the error that a transform raised."""
     return f"{type(error).__name__}: {str(error).split(' [while running')[0]}"
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Two runs in one root would mix their metadata."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"Another run is working in {root}. Wait for it or choose another --root.") from error
-        yield
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

@@ -12,7 +12,6 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.proto import trainer_pb2
 from tfx.proto import transform_pb2
 
-from schemas import contract
 from tfx_pipeline import digest
 from tfx_pipeline.components.evaluator import RetrievalEvaluator
 from tfx_pipeline.components.example_gen import MarketplaceExampleGen
@@ -21,6 +20,8 @@ from tfx_pipeline.components.pusher import VersionedPusher
 from tfx_pipeline.components.schema_validator import SchemaValidator
 from tfx_pipeline.components.server_validator import ServerValidator
 from tfx_pipeline.configs import RunConfig
+from tfx_pipeline.retriever_records import METADATA_FILE
+from tfx_pipeline.stored_versions import serving_folder
 
 PIPELINE_NAME = "conversion_retrieval"
 _TRANSFORMED = ["train", "catalog"]
@@ -47,9 +48,7 @@ class Places:
     @classmethod
     def below(cls, root: Path, *, dataset: Path, schema_file: Path) -> "Places":
         """The fixed layout of a root folder."""
-        return cls(
-            dataset, schema_file, root / "artifacts", root / "metadata.sqlite", root / "serving" / contract.MODEL_NAME
-        )
+        return cls(dataset, schema_file, root / "artifacts", root / METADATA_FILE, serving_folder(root))
 
 
 class _Data(NamedTuple):
@@ -188,6 +187,7 @@ def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places,
         evaluator.outputs["blessing"],
         server_validator.outputs["blessing"],
         base_directory=str(places.serving),
+        kept_versions=config.push.kept_versions,
         run_id=run_id,
     )
     return _Retrieval(indexer, evaluator, server_validator, pusher)

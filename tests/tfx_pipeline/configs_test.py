@@ -69,6 +69,7 @@ def test_settings_are_converted_to_the_fields_type(setting, section, name, value
         ("tables", ["trainer.use_logq=perhaps"], "trainer.use_logq must be bool. Received: 'perhaps'"),
         ("tables", ["trainer.dense_units=8,x"], r"trainer.dense_units must be tuple\S*. Received: '8,x'"),
         ("tables", ["index.kind=ivf"], "index.kind must be auto, exact or scann. Received: 'ivf'"),
+        ("tables", ["push.kept_versions=0"], "push.kept_versions must be >= 1. Received: 0"),
         ("tables", ["index.max_k=0"], "index.max_k must be >= 1. Received: 0"),
     ],
 )

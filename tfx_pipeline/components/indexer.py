@@ -23,14 +23,12 @@ from tfx_pipeline.index.retriever import export_retriever
 from tfx_pipeline.index.retriever import input_specs
 from tfx_pipeline.index.warmup import first_queries
 from tfx_pipeline.index.warmup import write_warmup_requests
+from tfx_pipeline.retriever_artifact import CATALOG_FOLDER
+from tfx_pipeline.retriever_artifact import KIND_PROPERTY
+from tfx_pipeline.retriever_artifact import MODEL_VERSION_PROPERTY
+from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
 
 log = logging.getLogger(__name__)
-
-VERSION_PROPERTY = "version"
-"""Of the index: the directory that the retriever is served from."""
-MODEL_VERSION_PROPERTY = "model_version"
-KIND_PROPERTY = "index_kind"
-_CATALOG_FOLDER = "catalog"
 
 
 @component
@@ -59,7 +57,7 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     export_retriever(module, folder)
     specs = input_specs(loaded.signatures[contract.SIGNATURE_EMBED_QUERY])
     write_warmup_requests(Path(folder), first_queries(split_files(examples, "queries")), specs, max_k=module.max_k)
-    catalog.save(Path(retriever.uri) / _CATALOG_FOLDER)
+    catalog.save(Path(retriever.uri) / CATALOG_FOLDER)
     retriever.set_string_custom_property(VERSION_PROPERTY, version)
     retriever.set_string_custom_property(MODEL_VERSION_PROPERTY, version)
     retriever.set_string_custom_property(KIND_PROPERTY, resolved)
@@ -67,7 +65,7 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
 
 def load_catalog(retriever: Model) -> Catalog:
     """The vectors that the retriever was built from."""
-    return Catalog.load(Path(retriever.uri) / _CATALOG_FOLDER)
+    return Catalog.load(Path(retriever.uri) / CATALOG_FOLDER)
 
 
 def split_files(examples: Examples, split: str) -> list[str]:

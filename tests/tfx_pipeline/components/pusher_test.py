@@ -2,7 +2,8 @@ import shutil
 
 import pytest
 
-from tfx_pipeline.components.pusher import push
+from tfx_pipeline.components import pusher
+from tfx_pipeline.rollback import serve
 
 
 @pytest.fixture
@@ -11,6 +12,18 @@ def model(tmp_path):
     (tmp_path / "model/saved_model.pb").write_text("graph")
     (tmp_path / "model/variables/data").write_text("weights")
     return tmp_path / "model"
+
+
+@pytest.fixture
+def whole_model(model):
+    """With the names that a SavedModel's files have."""
+    for name in ("variables.index", "variables.data-00000-of-00001"):
+        (model / "variables" / name).touch()
+    return model
+
+
+def push(model, base, version, *, kept_versions=3):
+    return pusher.push(model, base, version, kept_versions=kept_versions)
 
 
 def names(base):
@@ -46,6 +59,34 @@ def test_the_newest_three_versions_are_kept_by_number(model, tmp_path):
     for version in ("8", "9", "10", "11"):
         push(model, tmp_path / "serving", version)
     assert names(tmp_path / "serving") == ["10", "11", "9"]
+
+
+@pytest.mark.parametrize(("kept_versions", "expected"), [(1, ["11"]), (2, ["10", "11"]), (9, ["10", "11", "8", "9"])])
+def test_as_many_are_kept_as_asked_for(model, tmp_path, kept_versions, expected):
+    for version in ("8", "9", "10", "11"):
+        push(model, tmp_path / "serving", version, kept_versions=kept_versions)
+    assert names(tmp_path / "serving") == expected
+
+
+def test_versions_that_a_rollback_put_aside_count_and_the_served_one_stays(whole_model, tmp_path):
+    base = tmp_path / "serving"
+    for version in ("8", "9", "10"):
+        push(whole_model, base, version)
+    serve(base, 8)
+    push(whole_model, base, "7")  # the newest three are put aside or served, and so is what was pushed
+    assert names(base) == ["7", "8", "retired-10", "retired-9"]
+    push(whole_model, base, "11")
+    assert names(base) == ["11", "retired-10", "retired-9"]
+
+
+def test_a_push_does_not_undo_a_rollback(whole_model, tmp_path):
+    base = tmp_path / "serving"
+    for version in ("8", "9"):
+        push(whole_model, base, version)
+    serve(base, 8)
+    with pytest.raises(ValueError, match=r"Version 9 was put aside by a rollback: .*/retired-9. Serve it again"):
+        push(whole_model, base, "9")
+    assert names(base) == ["8", "retired-9"]
 
 
 def test_an_older_version_that_is_pushed_again_is_not_dropped_at_once(model, tmp_path):
