@@ -1,6 +1,7 @@
 """The market's model, trained and exported once for all tests that need one."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,3 +68,20 @@ def towers(trained):
     import tensorflow as tf
 
     return tf.saved_model.load(trained.folder)
+
+
+@pytest.fixture(scope="session")
+def market_catalog(market, trained, tmp_path_factory):
+    """The market's catalogue, embedded; `towers` loads the same export."""
+    return embedded(trained.folder, market.raw_files["catalog"], tmp_path_factory.mktemp("catalog"))
+
+
+def embedded(towers: str, files: list[str], folder: Path, *beam_args: str) -> Any:
+    """The catalogue of a `catalog` split, by Beam within this process if no arguments say otherwise."""
+    import apache_beam as beam
+
+    from tfx_pipeline.index.embed import embed_catalog
+
+    in_memory = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+    pipeline = beam.Pipeline(argv=[*(beam_args or in_memory)])
+    return embed_catalog(pipeline, towers=towers, files=files, folder=folder)

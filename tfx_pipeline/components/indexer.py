@@ -4,7 +4,9 @@ import logging
 import time
 from pathlib import Path
 
+import apache_beam as beam
 import tensorflow as tf
+from tfx.dsl.component.experimental.annotations import BeamComponentParameter
 from tfx.dsl.component.experimental.annotations import InputArtifact
 from tfx.dsl.component.experimental.annotations import OutputArtifact
 from tfx.dsl.component.experimental.annotations import Parameter
@@ -17,7 +19,8 @@ from tfx.utils import path_utils
 from schemas import contract
 from tfx_pipeline.index import indexes
 from tfx_pipeline.index.catalog import Catalog
-from tfx_pipeline.index.catalog import embed_catalog
+from tfx_pipeline.index.embed import embed_catalog
+from tfx_pipeline.index.embed import load_towers
 from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 from tfx_pipeline.index.retriever import input_specs
@@ -31,7 +34,7 @@ from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
 log = logging.getLogger(__name__)
 
 
-@component
+@component(use_beam=True)
 def Indexer(  # noqa: N802 (a TFX component is named like a class)
     examples: InputArtifact[Examples],
     towers: InputArtifact[Model],
@@ -39,6 +42,7 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     kind: Parameter[str],
     max_k: Parameter[int],
     code_digest: Parameter[str],
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Exports the retriever of a kind (`auto`: by the catalogue's size), with warm-up requests of the split `queries` in it.
 
@@ -47,8 +51,14 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     The version is the UTC time, YYYYMMDDhhmmss, so that a later one is larger; it is in the graph and on the artifact.
     """
     del code_digest  # part of the cache key only
-    loaded = tf.saved_model.load(path_utils.serving_model_path(towers.uri))
-    catalog = embed_catalog(loaded, split_files(examples, "catalog"))
+    towers_folder = path_utils.serving_model_path(towers.uri)
+    loaded = load_towers(towers_folder)
+    catalog = embed_catalog(
+        beam_pipeline,
+        towers=towers_folder,
+        files=split_files(examples, "catalog"),
+        folder=Path(retriever.uri) / CATALOG_FOLDER,
+    )
     resolved = indexes.kind_for(kind, len(catalog.item_ids))
     version = time.strftime("%Y%m%d%H%M%S", time.gmtime())
     log.info("Indexing %s items of %s dimensions: %s, version %s", *catalog.vectors.shape, resolved, version)
@@ -57,7 +67,6 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     export_retriever(module, folder)
     specs = input_specs(loaded.signatures[contract.SIGNATURE_EMBED_QUERY])
     write_warmup_requests(Path(folder), first_queries(split_files(examples, "queries")), specs, max_k=module.max_k)
-    catalog.save(Path(retriever.uri) / CATALOG_FOLDER)
     retriever.set_string_custom_property(VERSION_PROPERTY, version)
     retriever.set_string_custom_property(MODEL_VERSION_PROPERTY, version)
     retriever.set_string_custom_property(KIND_PROPERTY, resolved)

@@ -21,7 +21,6 @@ from tfx_pipeline.evaluation.rows import positions
 from tfx_pipeline.evaluation.rows import read_eval_rows
 from tfx_pipeline.evaluation.rows import read_user_rows
 from tfx_pipeline.index.catalog import Catalog
-from tfx_pipeline.index.catalog import embed_catalog
 from tfx_pipeline.sources.oracle import Oracle
 
 NUM_ITEMS = 40
@@ -233,8 +232,8 @@ def test_positions(catalog):
     assert is_there.tolist() == [True, True, False, False]
 
 
-def test_rows_are_read_as_they_were_written(market, towers):
-    catalog = embed_catalog(towers, market.raw_files["catalog"])
+def test_rows_are_read_as_they_were_written(market, towers, market_catalog):
+    catalog = market_catalog
     found = read_eval_rows(market.raw_files["eval"], towers, catalog, max_rows=1000, seed=1)
     conversions = [row for row in market.evaluation if row["task"] == "conversion"]
     assert [catalog.item_ids[place].decode() for place in found.targets] == [row["item_id"] for row in conversions]

@@ -1,13 +1,9 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from planted_catalog import catalog_of
 
 from schemas import contract
-from tfx_pipeline.index.catalog import Catalog
-from tfx_pipeline.index.catalog import embed_catalog
 from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 
@@ -16,8 +12,8 @@ KINDS = ("exact", "scann")
 
 
 @pytest.fixture(scope="module")
-def catalog(market, towers):
-    return embed_catalog(towers, market.raw_files["catalog"])
+def catalog(market_catalog):
+    return market_catalog
 
 
 @pytest.fixture(scope="module")
@@ -59,57 +55,6 @@ def assert_best(answer, scores, catalog, *, k):
     np.testing.assert_array_equal(answer["item_ids"], catalog.item_ids[order].astype(object))
     np.testing.assert_allclose(answer["scores"], np.take_along_axis(scores, order, axis=1), atol=1e-4)
     assert all(len(set(row)) == k for row in np.asarray(answer["item_ids"]).tolist())
-
-
-def test_the_catalogue_is_sorted_and_whole(market, catalog, trained):
-    assert catalog.item_ids.tolist() == sorted(row["item_id"].encode() for row in market.catalog)
-    rates = {row["item_id"].encode(): row["positive_rate"] for row in market.catalog}
-    np.testing.assert_allclose(catalog.positive_rates, [rates[item_id] for item_id in catalog.item_ids])
-    train = [row["item_id"].encode() for row in market.train[:16]]
-    place = [catalog.item_ids.tolist().index(item_id) for item_id in train]
-    batch = market.batch(16)
-    np.testing.assert_allclose(catalog.vectors[place], trained.model.item_tower(batch).numpy(), atol=1e-5)
-    np.testing.assert_array_equal(catalog.indices[place], batch["item_id_xf"])
-
-
-def test_the_catalogue_reloads_as_it_was(catalog, tmp_path):
-    catalog.save(tmp_path / "catalog")
-    loaded = Catalog.load(tmp_path / "catalog")
-    for name in (*(field.name for field in dataclasses.fields(catalog)), "position_of_index"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(catalog, name))
-
-
-@pytest.mark.parametrize(
-    ("indices", "expected"),
-    [
-        ([2, 5, 3], [-1, -1, 0, 2, -1, 1]),
-        ([0, 1, 0], [-1, 1]),  # two items that the towers do not know
-        ([0, 0, 0], [-1]),
-    ],
-)
-def test_positions_by_index(indices, expected):
-    catalog = catalog_of([b"a", b"b", b"c"], np.eye(3), indices=np.array(indices))
-    assert catalog.position_of_index.tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("item_ids", "vectors", "text"),
-    [
-        ([b"a", b"a"], [[1.0], [1.0]], r"Item ids must be unique. Received more than once: \[b'a'\]"),
-        ([b"a", b"b"], [[1.0], [float("nan")]], "Item vectors must be finite"),
-        ([], np.zeros((0, 1)), "The catalog split is empty"),
-    ],
-)
-def test_an_unusable_catalogue_is_refused(item_ids, vectors, text):
-    with pytest.raises(ValueError, match=text):
-        catalog_of(item_ids, vectors)
-
-
-def test_an_empty_split_is_refused(towers, tmp_path):
-    with tf.io.TFRecordWriter(str(tmp_path / "empty.gz"), "GZIP"):
-        pass
-    with pytest.raises(ValueError, match="The catalog split is empty"):
-        embed_catalog(towers, [str(tmp_path / "empty.gz")])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from planted_transform import serialize
 from tensorflow_serving.apis import prediction_log_pb2
 
 from schemas.contract import WARMUP_REQUESTS
-from tfx_pipeline.index.catalog import embed_catalog
 from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 from tfx_pipeline.index.retriever import input_specs
@@ -35,11 +34,10 @@ def write(towers, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def warm(market, towers, write, tmp_path_factory):
+def warm(market, towers, market_catalog, write, tmp_path_factory):
     """Requests of real rows, and the retriever that holds them, loaded."""
     folder = tmp_path_factory.mktemp("retriever")
-    catalog = embed_catalog(towers, market.raw_files["catalog"])
-    module = Retriever(towers, catalog, kind="exact", model_version="7", index_version="7", max_k=1000)
+    module = Retriever(towers, market_catalog, kind="exact", model_version="7", index_version="7", max_k=1000)
     assert module.max_k == MAX_K
     export_retriever(module, str(folder))
     requests = write(market.serialized(market.evaluation), folder)
