@@ -11,6 +11,7 @@ from typing import Any
 from schemas import contract
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.examples.config import ExamplesConfig
+from tfx_pipeline.refresh_config import RefreshConfig
 from trainer.config import TrainerConfig
 
 TABLES = "tables"
@@ -63,6 +64,7 @@ class RunConfig:
     index: IndexConfig = field(default_factory=IndexConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     push: PushConfig = field(default_factory=PushConfig)
+    refresh: RefreshConfig = field(default_factory=RefreshConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -103,9 +105,18 @@ def build_config(source: str, *, file: Path | None = None, settings: typing.Sequ
     values: dict[str, dict[str, Any]] = {name: dict(fields) for name, fields in DEFAULTS[source].items()}
     for section, fields in (_read_file(file) if file else {}).items():
         values.setdefault(section, {}).update(fields)
+    return restored_config(values, settings=settings)
+
+
+def restored_config(values: dict[str, dict[str, Any]], *, settings: typing.Sequence[str] = ()) -> RunConfig:
+    """Sections such as `RunConfig.to_dict` gives them, then each `section.field=value`.
+
+    Raises:
+        ValueError: an unknown section or field, or a value of the wrong type.
+    """
     for setting in settings:
         section, name, value = _parse_setting(setting)
-        values.setdefault(section, {})[name] = value
+        values = {**values, section: {**values.get(section, {}), name: value}}
     sections: dict[str, Any] = {f.name: f.default_factory for f in dataclasses.fields(RunConfig)}
     if unknown := set(values) - set(sections):
         raise ValueError(f"Unknown section of the configuration: {sorted(unknown)}. Sections: {', '.join(sections)}")

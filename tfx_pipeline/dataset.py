@@ -16,6 +16,7 @@ from schemas import tables
 from schemas.features import feature_groups
 from schemas.load import load_schema
 from schemas.load import prune_schema
+from schemas.load import read_schema
 from tfx_pipeline import configs
 from tfx_pipeline.atomic import write_text
 from tfx_pipeline.digest import SOURCES_CODE
@@ -47,7 +48,7 @@ def prepare_tables(source: str, data: Path | None, root: Path, options: dict[str
     module = importlib.import_module(f"tfx_pipeline.sources.{source}")
     chosen = _options(module.Options, options)
     out, key_file = root / "tables", root / "tables.key"
-    key = json.dumps([source, *_fingerprint(data), dataclasses.asdict(chosen), code_digest(SOURCES_CODE)], default=str)
+    key = json.dumps([source, *fingerprint(data), dataclasses.asdict(chosen), code_digest(SOURCES_CODE)], default=str)
     if out.is_dir() and key_file.exists() and key_file.read_text() == key:
         log.info("Raw tables: as they are in %s", out)
         return out
@@ -75,10 +76,44 @@ def effective_schema(source: str, dataset: Path, folder: Path, *, extra: Path | 
     schema, dropped = prune_schema(schema, columns=columns, vector_lengths=lengths)
     if dropped:
         log.info("Switched off: %s", "; ".join(f"{name} ({reason})" for name, reason in dropped.items()))
+    return schema, _write_schema(schema, folder)
+
+
+def catalog_schema(trained: Path, items: Path, folder: Path) -> tuple[schema_pb2.Schema, Path]:
+    """The schema of a refresh's catalogue, and the file that it is written to.
+
+    It is the training run's with the base schema's features of further columns, which filters and titles use: no tower reads them.
+
+    Args:
+        trained: schema file of the training run.
+        items: folder of the new item shards.
+        folder: of the schema files that a root keeps.
+
+    Raises:
+        ValueError: there is no shard, or a column is missing that the towers were trained with.
+    """
+    schema = read_schema(trained)
+    columns = set().union(*(column_names(path) for path in shards(items, tables.ITEMS)))
+    if not columns:
+        raise ValueError(f"--items must be a folder with at least one non-empty shard of items. Received: {items}")
+    carried = {feature.name for feature in feature_groups(schema).carried_from(tables.ITEMS)}
+    if missing := sorted(carried - columns):
+        raise ValueError(
+            f"--items must have every column that the towers were trained with. Received: {items} without "
+            f"{', '.join(missing)}; add the column, or train anew without it."
+        )
+    for feature in load_schema().feature:
+        tags = set(feature.annotation.tag)
+        if feature.name in columns - carried and tables.ITEMS in tags and "vector" not in tags:
+            schema.feature.add().CopyFrom(feature)
+    return schema, _write_schema(schema, folder)
+
+
+def _write_schema(schema: schema_pb2.Schema, folder: Path) -> Path:
     text = text_format.MessageToString(schema)
     file = folder / f"schema-{hashlib.sha256(text.encode()).hexdigest()[:12]}" / "schema.pbtxt"
     write_text(file, text)
-    return schema, file
+    return file
 
 
 def source_facts(dataset: Path) -> dict[str, Any]:
@@ -94,7 +129,7 @@ def _options(kind: type, values: dict[str, Any]) -> Any:
     return kind(**{name: configs.convert(value, types[name], name=f"source.{name}") for name, value in values.items()})
 
 
-def _fingerprint(data: Path | None) -> tuple[str, list[tuple[str, int, int]]]:
+def fingerprint(data: Path | None) -> tuple[str, list[tuple[str, int, int]]]:
     """Path, and name, size and time of every file."""
     if data is None or not data.exists():
         return str(data), []
@@ -102,15 +137,14 @@ def _fingerprint(data: Path | None) -> tuple[str, list[tuple[str, int, int]]]:
     return str(data.resolve()), [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
-def _shards(dataset: Path, table: str) -> list[str]:
-    """Files of the table but hidden ones.
+def shards(folder: Path, table: str) -> list[str]:
+    """Files of the table but hidden ones; a file stands for itself.
 
     Raises:
         ValueError: a folder is among them, which nothing would read.
     """
-    folder = dataset / table
     if not folder.is_dir():
-        return []
+        return [str(folder)] if folder.is_file() else []
     found = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "_")))
     if nested := next((path for path in found if path.is_dir()), None):
         raise ValueError(
@@ -121,7 +155,7 @@ def _shards(dataset: Path, table: str) -> list[str]:
 
 
 def _columns(dataset: Path, table: str) -> set[str]:
-    return set().union(*(column_names(path) for path in _shards(dataset, table)))
+    return set().union(*(column_names(path) for path in shards(dataset / table, table)))
 
 
 def _vector_lengths(schema: schema_pb2.Schema, dataset: Path) -> dict[str, int]:
@@ -129,7 +163,7 @@ def _vector_lengths(schema: schema_pb2.Schema, dataset: Path) -> dict[str, int]:
     lengths: dict[str, int] = {}
     for table in tables.TABLES:
         wanted = {f.name for f in feature_groups(schema).carried_from(table) if f.treatment == "vector"}
-        for shard in _shards(dataset, table):
+        for shard in shards(dataset / table, table):
             lengths |= _first_lengths(shard, table, wanted - set(lengths))
     return lengths
 

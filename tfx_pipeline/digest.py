@@ -14,6 +14,9 @@ TRAINER_CODE = ("trainer/run.py",)
 INDEX_CODE = ("tfx_pipeline/components/indexer.py",)
 EVALUATION_CODE = ("tfx_pipeline/components/evaluator.py",)
 SERVER_CODE = ("tfx_pipeline/components/server_validator.py", "serving/model_server.py")  # which runs as a process
+CATALOG_CODE = ("tfx_pipeline/components/catalog_example_gen.py",)
+REFRESH_EVALUATION_CODE = ("tfx_pipeline/components/refresh_evaluator.py",)
+CHANGES_CODE = ("tfx_pipeline/components/catalog_changer.py",)
 SOURCES_CODE = ("tfx_pipeline/sources",)  # loaded by name
 
 

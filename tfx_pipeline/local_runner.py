@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,19 @@ def main(argv: list[str] | None = None) -> int:
     logs.quiet_environment()
     run_id = time.strftime("%Y%m%d-%H%M%S")
     log_file = flags.root / "logs" / f"{run_id}.log"
-    try:
+
+    def run() -> str:
         config = configs.build_config(flags.source, file=flags.config, settings=flags.set)
         with locked(flags.root), logs.logs_to(log_file, num_components=_COMPONENTS):
-            summary = _run(flags, config, run_id=run_id)
+            return _run(flags, config, run_id=run_id)
+
+    return exit_status(run, log_file=log_file)
+
+
+def exit_status(run: Callable[[], str], *, log_file: Path) -> int:
+    """Runs; prints the summary that it returns, or the one reason why nothing was pushed."""
+    try:
+        summary = run()
     except RunError as error:
         print(f"Not pushed: {error}\nThe whole log: {log_file}", file=sys.stderr)
         return 1
@@ -57,16 +67,17 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     places = pipelines.Places.below(root, dataset=dataset, schema_file=schema_file)
     beam_args = [*flags.beam_arg] or ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
     pipeline = pipelines.create_pipeline(places, schema, config, run_id=run_id, beam_args=beam_args)
-    _launch(pipeline)
+    launch(pipeline)
     record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
     facts = datasets.source_facts(dataset)
     metrics = report.write_metrics(root, record, facts, config)
-    _require_push(record, metrics)
+    require_push(record, metrics)
     report.write_user_snapshot(root, record, facts)
     return report.summary(metrics, seconds=time.monotonic() - started_s, root=root)
 
 
-def _launch(pipeline: Any) -> None:
+def launch(pipeline: Any) -> None:
+    """Runs the pipeline's components; raises RunError with the reason when one fails."""
     import apache_beam.error
     import grpc
     import tensorflow as tf
@@ -81,7 +92,8 @@ def _launch(pipeline: Any) -> None:
         raise RunError(_first_line(error)) from error
 
 
-def _require_push(record: Any, metrics: dict[str, Any]) -> None:
+def require_push(record: Any, metrics: dict[str, Any]) -> None:
+    """Raises RunError, with the reason, unless ML Metadata says that the run pushed."""
     if record.unfinished:
         raise RunError(f"these components did not complete: {', '.join(record.unfinished)}")
     if metrics.get("refusals"):

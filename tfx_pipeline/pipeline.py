@@ -159,7 +159,9 @@ def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places,
     # Embeds the catalogue and exports the versioned retriever.
     indexer = Indexer(
         examples=examples,
+        queries=examples,
         towers=towers,
+        model_version="",  # these towers' first
         kind=config.index.kind,
         max_k=config.index.max_k,
         code_digest=digest.code_digest(digest.INDEX_CODE),

@@ -3,8 +3,10 @@
 import gzip
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
 from datetime import timezone
 from pathlib import Path
@@ -23,7 +25,7 @@ _BATCH = 1024
 _SHOWN = ("title", "advertiser_id", "category", "price")
 
 
-def write_snapshot(examples_uri: str, path: Path, *, source: str, notice: str) -> None:
+def write_snapshot(examples_uri: str, path: Path, *, source: str, notice: str, catalog_uri: str | None = None) -> None:
     """Writes the SQLite file under a temporary name, renames it, and points the user's cache folder to it.
 
     Args:
@@ -31,6 +33,7 @@ def write_snapshot(examples_uri: str, path: Path, *, source: str, notice: str) -
         path: of the file.
         source: name of the source.
         notice: terms to show with every answer.
+        catalog_uri: examples whose catalogue is newer; items that it lacks keep their titles, for histories hold them.
     """
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
@@ -40,12 +43,25 @@ def write_snapshot(examples_uri: str, path: Path, *, source: str, notice: str) -
     with sqlite3.connect(partial) as database:
         database.executescript(contract.SNAPSHOT_SCHEMA)
         database.executemany("INSERT INTO users VALUES (?, ?)", _users(Path(examples_uri) / SNAPSHOT_FOLDER))
-        database.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", _items(Path(examples_uri) / _CATALOG_FOLDER))
+        for uri in filter(None, (examples_uri, catalog_uri)):
+            items = _items(Path(uri) / _CATALOG_FOLDER)
+            database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?)", items)
         database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     database.close()
     partial.rename(path)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     write_text(cache.joinpath(*contract.SNAPSHOT_POINTER), str(path.resolve()))
+
+
+def change_prices(path: Path, prices: Mapping[str, float]) -> None:
+    """Writes a copy of the SQLite file with other prices, by item id, and renames it."""
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.copyfile(path, partial)
+    with sqlite3.connect(partial) as database:
+        rows = ((_shortest(price), item_id) for item_id, price in prices.items())
+        database.executemany("UPDATE items SET price = ? WHERE item_id = ?", rows)
+    database.close()
+    partial.rename(path)
 
 
 def _users(folder: Path) -> Iterator[tuple[str, str]]:
@@ -66,7 +82,12 @@ def _items(folder: Path) -> Iterator[tuple[Any, ...]]:
 
 
 def _value(feature: tf.train.Feature) -> str | float | None:
-    """The one value of a feature; of a float32 the shortest number that reads as the same."""
+    """The one value of a feature."""
     if feature.bytes_list.value:
         return feature.bytes_list.value[0].decode()
-    return float(str(np.float32(feature.float_list.value[0]))) if feature.float_list.value else None
+    return _shortest(feature.float_list.value[0]) if feature.float_list.value else None
+
+
+def _shortest(number: float) -> float:
+    """The shortest number that reads as the same float32."""
+    return float(str(np.float32(number)))

@@ -17,9 +17,6 @@ from tfx.utils import path_utils
 
 from tfx_pipeline import strict_json
 from tfx_pipeline.components.example_gen import read_facts
-from tfx_pipeline.components.indexer import KIND_PROPERTY
-from tfx_pipeline.components.indexer import MODEL_VERSION_PROPERTY
-from tfx_pipeline.components.indexer import VERSION_PROPERTY
 from tfx_pipeline.components.indexer import load_catalog
 from tfx_pipeline.components.indexer import split_files
 from tfx_pipeline.evaluation.config import EvaluationConfig
@@ -31,6 +28,9 @@ from tfx_pipeline.evaluation.rows import EvalRows
 from tfx_pipeline.evaluation.rows import read_eval_rows
 from tfx_pipeline.evaluation.rows import read_user_rows
 from tfx_pipeline.index.catalog import Catalog
+from tfx_pipeline.retriever_artifact import KIND_PROPERTY
+from tfx_pipeline.retriever_artifact import MODEL_VERSION_PROPERTY
+from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
 from tfx_pipeline.sources.oracle import Oracle
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def RetrievalEvaluator(  # noqa: N802 (a TFX component is named like a class)
         "num_items": len(catalog.item_ids),
         "eval": measure_rows(rows, catalog, Oracle.load(Path(dataset))),
         "queries": measure_users(users, catalog),
-        "index": {"kind": kind, **_measure_served(retriever, kind, rows, catalog)},
+        "index": {"kind": kind, **measure_served(retriever, kind, rows, catalog)},
         "examples": read_facts(examples.uri),
     }
     metrics["refusals"] = refusals(
@@ -79,16 +79,17 @@ def RetrievalEvaluator(  # noqa: N802 (a TFX component is named like a class)
     metrics["blessed"] = not metrics["refusals"]
     tf.io.gfile.makedirs(evaluation.uri)
     Path(evaluation.uri, METRICS_FILE).write_text(strict_json.dumps(metrics, indent=2) + "\n")
-    _bless(blessing, retriever, is_blessed=metrics["blessed"])
+    bless(blessing, retriever, is_blessed=metrics["blessed"])
 
 
-def _measure_served(retriever: Model, kind: str, rows: EvalRows, catalog: Catalog) -> dict:
+def measure_served(retriever: Model, kind: str, rows: EvalRows, catalog: Catalog) -> dict:
+    """What the exported retriever finds of the exact answers."""
     if kind == "scann":
         import scann  # noqa: F401 (registers the operations that the SavedModel needs)
     return measure_index(tf.saved_model.load(path_utils.serving_model_path(retriever.uri)), rows, catalog)
 
 
-def _bless(blessing: ModelBlessing, retriever: Model, *, is_blessed: bool) -> None:
+def bless(blessing: ModelBlessing, retriever: Model, *, is_blessed: bool) -> None:
     """TFX's LatestBlessedModelStrategy finds a blessing by these two properties."""
     blessing.set_int_custom_property("blessed", int(is_blessed))
     blessing.set_int_custom_property("current_model_id", retriever.id)

@@ -62,11 +62,11 @@ class _Executor(base_example_gen_executor.BaseExampleGenExecutor):
         now_us = time.time_ns() // 1000
         examples = MarketplaceExamples(exec_properties["input_base"], groups, config, now_us=now_us)
         out = examples.expand(pipeline)
-        _write_lines(out[splits.SNAPSHOT] | "SnapshotLine" >> beam.Map(_snapshot_line), self._uri, SNAPSHOT_FOLDER)
-        _write_lines(out[clean.DEAD_LETTERS], self._uri, DEAD_LETTER_FOLDER)
+        write_lines(out[splits.SNAPSHOT] | "SnapshotLine" >> beam.Map(_snapshot_line), self._uri, SNAPSHOT_FOLDER)
+        write_lines(out[clean.DEAD_LETTERS], self._uri, DEAD_LETTER_FOLDER)
         facts = FileSystems.join(self._uri, FACTS_FILE)
         counts = beam.pvalue.AsDict(out[clean.COUNTS])
-        _ = out["period"] | "WriteFacts" >> beam.Map(_write_facts, counts, facts)
+        _ = out["period"] | "WriteFacts" >> beam.Map(write_facts, counts, facts)
         for name in SPLITS:
             folder = artifact_utils.get_split_uri(self._examples, name)
             prefix = FileSystems.join(folder, write_split.DEFAULT_TF_RECORD_FILE_NAME)
@@ -139,6 +139,21 @@ def check_counts(counts: dict[str, int], config: ExamplesConfig, *, dead_letters
     Raises:
         ValueError: a table's dead letters exceed the configured share, or a needed split is empty; with the counts.
     """
+    check_dead_letters(counts, config, dead_letters=dead_letters)
+    for split in (splits.TRAIN, splits.EVAL):
+        if not counts.get(f"positives.{split}"):
+            raise ValueError(
+                f"Split {split} has no positives: {_positives(counts)}. Events must hold clicks, saves, add-to-carts or "
+                "purchases before and after the cut; change examples.cut or examples.eval_days."
+            )
+
+
+def check_dead_letters(counts: dict[str, int], config: ExamplesConfig, *, dead_letters: str) -> None:
+    """Fails the run when too much of a table was set aside, or when the catalogue is empty.
+
+    Raises:
+        ValueError: a table's dead letters exceed the configured share, or there are no items; with the counts.
+    """
     for table in tables.TABLES:
         rows = counts.get(f"{table}.rows", 0)
         reasons = {name.split(".")[2]: n for name, n in counts.items() if name.startswith(f"dead_letters.{table}.")}
@@ -153,12 +168,6 @@ def check_counts(counts: dict[str, int], config: ExamplesConfig, *, dead_letters
             )
     if not counts.get("items.rows"):
         raise ValueError("Table items has no rows: the catalogue must list every item that may be retrieved.")
-    for split in (splits.TRAIN, splits.EVAL):
-        if not counts.get(f"positives.{split}"):
-            raise ValueError(
-                f"Split {split} has no positives: {_positives(counts)}. Events must hold clicks, saves, add-to-carts or "
-                "purchases before and after the cut; change examples.cut or examples.eval_days."
-            )
 
 
 def read_facts(examples_uri: str) -> dict[str, Any]:
@@ -185,12 +194,14 @@ def _snapshot_line(row: tuple[str, dict[str, Any]]) -> str:
     return json.dumps({"user_id": row[0], "features": row[1]}, ensure_ascii=False)
 
 
-def _write_lines(lines: beam.PCollection, uri: str, folder: str) -> None:
+def write_lines(lines: beam.PCollection, uri: str, folder: str) -> None:
+    """Gzipped text shards below the artifact."""
     prefix = FileSystems.join(uri, folder, "part")
     _ = lines | f"Write[{folder}]" >> beam.io.WriteToText(prefix, file_name_suffix=".jsonl.gz")
 
 
-def _write_facts(period: Period, counts: dict[str, int], path: str) -> None:
+def write_facts(period: Period, counts: dict[str, int], path: str) -> None:
+    """Writes and logs what `read_facts` reads."""
     cut_us, last_us = period
     facts = {"counts": dict(sorted(counts.items())), "period": {"cut_us": cut_us, "last_us": last_us}}
     with FileSystems.create(path) as file:

@@ -37,18 +37,22 @@ log = logging.getLogger(__name__)
 @component(use_beam=True)
 def Indexer(  # noqa: N802 (a TFX component is named like a class)
     examples: InputArtifact[Examples],
+    queries: InputArtifact[Examples],
     towers: InputArtifact[Model],
     retriever: OutputArtifact[Model],
+    model_version: Parameter[str],
     kind: Parameter[str],
     max_k: Parameter[int],
     code_digest: Parameter[str],
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Exports the retriever of a kind (`auto`: by the catalogue's size), with warm-up requests of the split `queries` in it.
+    """Exports the retriever of a kind (`auto`: by the catalogue's size), with warm-up requests in it.
 
-    The catalogue's vectors are kept beside it.
+    Items are the split `catalog` of `examples`, warm-up requests the split `queries` of `queries`: a refresh has a new
+    catalogue and the users of the run that trained. The catalogue's vectors are kept beside the retriever.
 
     The version is the UTC time, YYYYMMDDhhmmss, so that a later one is larger; it is in the graph and on the artifact.
+    `model_version`, if not empty, is that of towers that an earlier version was made from already.
     """
     del code_digest  # part of the cache key only
     towers_folder = path_utils.serving_model_path(towers.uri)
@@ -62,19 +66,30 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     resolved = indexes.kind_for(kind, len(catalog.item_ids))
     version = time.strftime("%Y%m%d%H%M%S", time.gmtime())
     log.info("Indexing %s items of %s dimensions: %s, version %s", *catalog.vectors.shape, resolved, version)
-    module = Retriever(loaded, catalog, kind=resolved, model_version=version, index_version=version, max_k=max_k)
+    model_version = model_version or version
+    module = Retriever(loaded, catalog, kind=resolved, model_version=model_version, index_version=version, max_k=max_k)
     folder = path_utils.serving_model_path(retriever.uri)
     export_retriever(module, folder)
     specs = input_specs(loaded.signatures[contract.SIGNATURE_EMBED_QUERY])
-    write_warmup_requests(Path(folder), first_queries(split_files(examples, "queries")), specs, max_k=module.max_k)
+    write_warmup_requests(Path(folder), first_queries(split_files(queries, "queries")), specs, max_k=module.max_k)
     retriever.set_string_custom_property(VERSION_PROPERTY, version)
-    retriever.set_string_custom_property(MODEL_VERSION_PROPERTY, version)
+    retriever.set_string_custom_property(MODEL_VERSION_PROPERTY, model_version)
     retriever.set_string_custom_property(KIND_PROPERTY, resolved)
+
+
+def save_catalog(retriever: Model, catalog: Catalog) -> None:
+    """Keeps the arrays beside the SavedModel."""
+    catalog.save(Path(retriever.uri) / CATALOG_FOLDER)
 
 
 def load_catalog(retriever: Model) -> Catalog:
     """The vectors that the retriever was built from."""
-    return Catalog.load(Path(retriever.uri) / CATALOG_FOLDER)
+    return catalog_below(Path(retriever.uri))
+
+
+def catalog_below(folder: Path) -> Catalog:
+    """As `load_catalog`, of the artifact's folder."""
+    return Catalog.load(folder / CATALOG_FOLDER)
 
 
 def split_files(examples: Examples, split: str) -> list[str]:

@@ -28,9 +28,9 @@ from tfx.types.standard_artifacts import Model
 from tfx.utils import path_utils
 
 from schemas import contract
-from tfx_pipeline.components.indexer import VERSION_PROPERTY
 from tfx_pipeline.components.indexer import load_catalog
 from tfx_pipeline.components.indexer import split_files
+from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
 
 log = logging.getLogger(__name__)
 

@@ -84,7 +84,11 @@ def read_eval_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
     Raises:
         ValueError: a conversion on an item that the catalogue does not have, or vectors that are no numbers.
     """
-    records = _conversions(files)
+    return eval_rows(conversions(files), towers, catalog, max_rows=max_rows, seed=seed)
+
+
+def eval_rows(records: list[bytes], towers: Any, catalog: Catalog, *, max_rows: int, seed: int) -> EvalRows:
+    """As `read_eval_rows`, of conversions that are read already."""
     if len(records) > max_rows:
         chosen = np.random.default_rng(seed).choice(len(records), max_rows, replace=False)
         records = [records[index] for index in np.sort(chosen)]
@@ -149,7 +153,18 @@ def _positions_of_lists(lists: tf.RaggedTensor, catalog: Catalog) -> list[np.nda
     return [np.unique(place[start:end][is_there[start:end]]) for start, end in itertools.pairwise(splits)]
 
 
-def _conversions(files: list[str]) -> list[bytes]:
+def without_gone(records: list[bytes], catalog: Catalog) -> list[bytes]:
+    """The conversions whose item is still in the catalogue."""
+    spec = {"item_id": tf.io.FixedLenFeature([], tf.string)}
+    is_there = [
+        positions(tf.io.parse_example(batch, spec)["item_id"].numpy().astype(np.bytes_), catalog)[1]
+        for batch in _batches(records)
+    ]
+    return list(itertools.compress(records, itertools.chain.from_iterable(is_there)))
+
+
+def conversions(files: list[str]) -> list[bytes]:
+    """The serialized conversions of a split, without its engagements."""
     spec = {"task": tf.io.FixedLenFeature([], tf.string)}
     kept: list[bytes] = []
     for batch in _read(files):

@@ -77,14 +77,14 @@ class CleanItems(_CleanTable):
     """`(place, frame)` -> rows `(item_id, attributes)`; an attribute that is no finite number is dropped, counted."""
 
     def __init__(self, carried: tuple[Feature, ...], *, max_id_length: int) -> None:
-        super().__init__(_CleanEntitiesFn(tables.ITEMS, "item_id", carried, max_id_length))
+        super().__init__(CleanEntitiesFn(tables.ITEMS, "item_id", carried, max_id_length))
 
 
 class CleanUsers(_CleanTable):
     """`(place, frame)` -> rows `(user_id, attributes)`."""
 
     def __init__(self, carried: tuple[Feature, ...], *, max_id_length: int) -> None:
-        super().__init__(_CleanEntitiesFn(tables.USERS, "user_id", carried, max_id_length))
+        super().__init__(CleanEntitiesFn(tables.USERS, "user_id", carried, max_id_length))
 
 
 class _CleanEventsFn(beam.DoFn):
@@ -115,7 +115,16 @@ class _CleanEventsFn(beam.DoFn):
         yield list(zip(users, zip(*fields, strict=True), strict=True))
 
 
-class _CleanEntitiesFn(beam.DoFn):
+class CleanEntitiesFn(beam.DoFn):
+    """What CleanItems and CleanUsers run, also without Beam.
+
+    Args:
+        table: `items` or `users`.
+        key: column of the id.
+        carried: features of the schema that are copied from a column.
+        max_id_length: longer ids are dead letters, characters.
+    """
+
     def __init__(self, table: str, key: str, carried: tuple[Feature, ...], max_id_length: int) -> None:
         self._table = table
         self._key = key

@@ -71,7 +71,7 @@ class _JoinFn(beam.DoFn):
         attributes = _by_item(group["attributes"])
         for item_id, found in attributes.items():
             found.sort(key=repr)
-            yield from _duplicates(item_id, found[1:])
+            yield from duplicates(item_id, found[1:])
         rates = {item_id: _rates(pairs, totals) for item_id, pairs in _by_item(group["samples"]).items()}
         daily = _by_item(group["daily"])
         of_market = TrailingVolumes(market.items(), window_days=self._window_days)
@@ -115,7 +115,8 @@ def _by_item(packs: Iterable[list[tuple[str, Any]]]) -> dict[str, list]:
     return found
 
 
-def _duplicates(item_id: str, dropped: list[Attributes]) -> Iterator[Any]:
+def duplicates(item_id: str, dropped: list[Attributes]) -> Iterator[Any]:
+    """Dead letters and the count of an item's further rows."""
     if dropped:
         yield beam.pvalue.TaggedOutput(COUNTS, ("items.dropped.duplicate_item", len(dropped)))
     for attributes in dropped:

@@ -67,7 +67,7 @@ class MarketplaceExamples(beam.PTransform):
             splits.QUERIES: rows[splits.QUERIES] | "Shuffle[queries]" >> splits.Shuffle(),
             splits.SNAPSHOT: rows[splits.SNAPSHOT],
             clean.DEAD_LETTERS: letters,
-            clean.COUNTS: self._sum_counts((*counts, _counts_by_reason(letters))),
+            clean.COUNTS: sum_counts((*counts, counts_by_reason(letters))),
             "period": period.pvalue,
         }
 
@@ -155,13 +155,6 @@ class MarketplaceExamples(beam.PTransform):
             | "Totals" >> beam.CombineGlobally(_sum_pairs)
         )
 
-    def _sum_counts(self, counts: tuple[beam.PCollection, ...]) -> beam.PCollection:
-        return (
-            counts
-            | "AllCounts" >> beam.Flatten()
-            | "SumCounts" >> beam.CombinePerKey(beam.CombineFn.from_callable(sum))
-        )
-
 
 def _by_user(rows: list[tuple[str, tuple]]) -> Iterable[tuple[str, list[tuple]]]:
     found: dict[str, list[tuple]] = defaultdict(list)
@@ -200,7 +193,13 @@ def _sum_pairs(pairs: Any) -> tuple[int, int]:
     return first, second
 
 
-def _counts_by_reason(letters: beam.PCollection) -> beam.PCollection:
+def sum_counts(counts: tuple[beam.PCollection, ...]) -> beam.PCollection:
+    """`(name, number)` of several collections -> one number a name."""
+    return counts | "AllCounts" >> beam.Flatten() | "SumCounts" >> beam.CombinePerKey(beam.CombineFn.from_callable(sum))
+
+
+def counts_by_reason(letters: beam.PCollection) -> beam.PCollection:
+    """Dead letters -> `(name, 1)` of each."""
     return letters | "Reason" >> beam.Map(_reason_of)
 
 

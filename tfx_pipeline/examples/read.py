@@ -35,17 +35,17 @@ _UNREADABLE = (
 )
 
 
-class ReadTable(beam.PTransform):
+class ReadShards(beam.PTransform):
     """Yields `(place, frame)`: the shard's path with the first row's number, and a pandas frame of its rows.
 
     Args:
-        dataset: folder of the dataset, on any file system that Beam knows.
+        folder: of the shards, on any file system that Beam knows.
         table: `events`, `items` or `users`.
     """
 
-    def __init__(self, dataset: str, table: str) -> None:
+    def __init__(self, folder: str, table: str) -> None:
         super().__init__()
-        self._pattern = FileSystems.join(dataset, table, "*")
+        self._pattern = FileSystems.join(folder, "*")
         self._table = table
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
@@ -57,6 +57,13 @@ class ReadTable(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "ReadShard" >> beam.FlatMap(read_shard, self._table)
         )
+
+
+class ReadTable(ReadShards):
+    """The shards of a table, in the dataset's folder of its name."""
+
+    def __init__(self, dataset: str, table: str) -> None:
+        super().__init__(FileSystems.join(dataset, table), table)
 
 
 def read_shard(path: str, table: str) -> Iterator[tuple[str, pd.DataFrame]]:

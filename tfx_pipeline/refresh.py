@@ -1,0 +1,151 @@
+"""Replaces the served catalogue without training: `python -m tfx_pipeline.refresh --root=DIR --items=FOLDER`.
+
+FOLDER holds item shards in the form of the data contract, all items that may be retrieved. They are embedded with the towers
+of the version that DIR serves, gated and pushed as a new version; configuration and schema are those of the run in DIR.
+
+With `--changes=FILE_OR_FOLDER` (columns `item_id` and any of `price` and `is_available`) instead, only what filters read
+changes, in seconds. No item is embedded anew: the item tower reads the price too, and vectors keep to the old one until `--items`.
+
+Exit status: as of `tfx_pipeline.local_runner`.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline import configs
+from tfx_pipeline import logs
+from tfx_pipeline.local_runner import RunError
+from tfx_pipeline.local_runner import exit_status
+from tfx_pipeline.local_runner import launch
+from tfx_pipeline.local_runner import require_push
+from tfx_pipeline.root_lock import locked
+
+_RUN_METRICS = "metrics.json"
+_COMPONENTS, _COMPONENTS_OF_CHANGES = 11, 5
+_SECTIONS = ("examples", "index", "evaluation", "refresh")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the arguments, refreshes, reports; returns the exit status."""
+    flags = _parse(argv)
+    logs.quiet_environment()
+    run_id = time.strftime("%Y%m%d-%H%M%S")
+    log_file = flags.root / "logs" / f"refresh-{run_id}.log"
+
+    def run() -> str:
+        recorded = read_recorded(flags.root)
+        values = {name: fields for name, fields in recorded["config"].items() if name in _SECTIONS}
+        config = configs.restored_config(values, settings=flags.set)
+        num_components = _COMPONENTS_OF_CHANGES if flags.changes else _COMPONENTS
+        with locked(flags.root), logs.logs_to(log_file, num_components=num_components):
+            if flags.changes:
+                return _change(flags, config, run_id=run_id)
+            return _refresh(flags, config, recorded["data"], run_id=run_id)
+
+    return exit_status(run, log_file=log_file)
+
+
+def read_recorded(root: Path) -> dict[str, Any]:
+    """What the last run in the root wrote of itself.
+
+    Raises:
+        ValueError: no run ended there.
+    """
+    file = root / _RUN_METRICS
+    if not file.is_file():
+        raise ValueError(
+            f"--root must be that of a finished run of tfx_pipeline.local_runner. Received: {root}, without {_RUN_METRICS}."
+        )
+    return json.loads(file.read_text())
+
+
+def _refresh(flags: argparse.Namespace, config: configs.RunConfig, data: dict[str, str], *, run_id: str) -> str:
+    """Origin, schema, pipeline, verdict, snapshot."""
+    from tfx_pipeline import dataset as datasets  # after the environment is quiet: these import TensorFlow
+    from tfx_pipeline import refresh_pipeline as pipelines
+    from tfx_pipeline import refresh_report
+    from tfx_pipeline.pipeline import Places
+    from tfx_pipeline.run_record import read_last_run
+    from tfx_pipeline.served_run import read_served_run
+
+    started_s = time.monotonic()
+    root, folder = flags.root.resolve(), flags.items.resolve()
+    places = Places.below(root, dataset=folder, schema_file=root)
+    served = read_served_run(places.metadata, places.serving)
+    schema, schema_file = datasets.catalog_schema(served.schema, folder, root / "schema")
+    pipeline = pipelines.create_refresh_pipeline(
+        dataclasses.replace(places, schema_file=schema_file),
+        schema,
+        config,
+        items=pipelines.NewData(str(folder), json.dumps(datasets.fingerprint(folder))),
+        served=served,
+        run_id=run_id,
+        beam_args=[*flags.beam_arg] or ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+    )
+    launch(pipeline)
+    record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
+    metrics = refresh_report.write_metrics(root, record)
+    _require_served(record, metrics, places)
+    refresh_report.write_user_snapshot(root, record, served, data)
+    return refresh_report.summary(metrics, replaced=served.version, seconds=time.monotonic() - started_s)
+
+
+def _change(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -> str:
+    """Origin, pipeline, verdict, snapshot."""
+    from tfx_pipeline import dataset as datasets
+    from tfx_pipeline import refresh_pipeline as pipelines
+    from tfx_pipeline import refresh_report
+    from tfx_pipeline.pipeline import Places
+    from tfx_pipeline.run_record import read_last_run
+    from tfx_pipeline.served_run import read_served_run
+
+    started_s = time.monotonic()
+    root, path = flags.root.resolve(), flags.changes.resolve()
+    places = Places.below(root, dataset=path, schema_file=root)
+    served = read_served_run(places.metadata, places.serving)
+    pipeline = pipelines.create_changes_pipeline(
+        places,
+        changes=pipelines.NewData(str(path), json.dumps(datasets.fingerprint(path))),
+        served=served,
+        max_id_length=config.examples.max_id_length,
+        run_id=run_id,
+    )
+    launch(pipeline)
+    record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
+    _require_served(record, {}, places)
+    refresh_report.change_user_snapshot(root, record, served)
+    return refresh_report.summary_of_changes(record, replaced=served.version, seconds=time.monotonic() - started_s)
+
+
+def _require_served(record: Any, metrics: dict[str, Any], places: Any) -> None:
+    """Raises RunError unless the version was pushed and is the one that a model server takes."""
+    from tfx_pipeline.served_run import newest_version
+
+    require_push(record, metrics)
+    newest = newest_version(places.serving)
+    if newest != record.pushed_version:
+        raise RunError(
+            f"version {record.pushed_version} was pushed, but {newest} is newer and stays served: was the clock changed?"
+        )
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.refresh", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="folder of a finished run")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--items", type=Path, help="folder with the shards of the whole new catalogue")
+    given.add_argument("--changes", type=Path, help="file or folder: item_id and any of price and is_available")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable"
+    )
+    parser.add_argument("--beam_arg", action="append", default=[], help="option of Beam; repeatable")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
