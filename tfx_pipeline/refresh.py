@@ -110,9 +110,9 @@ def _change(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str
     served = read_served_run(places.metadata, places.serving)
     pipeline = pipelines.create_changes_pipeline(
         places,
+        config,
         changes=pipelines.NewData(str(path), json.dumps(datasets.fingerprint(path))),
         served=served,
-        max_id_length=config.examples.max_id_length,
         run_id=run_id,
     )
     launch(pipeline)

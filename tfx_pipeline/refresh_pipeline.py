@@ -109,21 +109,21 @@ def create_refresh_pipeline(
         refresh_config=json.dumps(config.refresh.to_dict()),
         code_digest=digest.code_digest(digest.REFRESH_EVALUATION_CODE),
     )
-    push = _push(trained, indexer, evaluator.outputs["blessing"], places=places, run_id=run_id)
+    push = _push(trained, indexer, evaluator.outputs["blessing"], config, places=places, run_id=run_id)
     nodes = [trained, towers, replaced, example_gen, statistics_gen, schema_gen, validator, indexer, evaluator, *push]
     return _pipeline(nodes, places, beam_args)
 
 
 def create_changes_pipeline(
-    places: Places, *, changes: NewData, served: ServedRun, max_id_length: int, run_id: str
+    places: Places, config: RunConfig, *, changes: NewData, served: ServedRun, run_id: str
 ) -> tfx.dsl.Pipeline:
     """From changed prices and availability to a pushed retriever that is else the served one.
 
     Args:
         places: folders and files of the root.
+        config: options of the run.
         changes: files with the columns `item_id` and any of `price` and `is_available`.
         served: what is changed.
-        max_id_length: longer ids are set aside, characters.
         run_id: distinct by run.
     """
     trained = _imported("TrainedExamples", str(served.examples), Examples)
@@ -134,10 +134,10 @@ def create_changes_pipeline(
         served=replaced.outputs["result"],
         changes=changes.path,
         fingerprint=changes.fingerprint,
-        max_id_length=max_id_length,
+        max_id_length=config.examples.max_id_length,
         code_digest=digest.code_digest(digest.CHANGES_CODE),
     )
-    nodes = [trained, replaced, changer, *_push(trained, changer, None, places=places, run_id=run_id)]
+    nodes = [trained, replaced, changer, *_push(trained, changer, None, config, places=places, run_id=run_id)]
     return _pipeline(nodes, places, [])
 
 
@@ -146,7 +146,13 @@ def _imported(name: str, uri: str, kind: type) -> tfx.dsl.Importer:
 
 
 def _push(
-    trained: tfx.dsl.Importer, maker: BaseNode, blessing: tfx.dsl.Channel | None, *, places: Places, run_id: str
+    trained: tfx.dsl.Importer,
+    maker: BaseNode,
+    blessing: tfx.dsl.Channel | None,
+    config: RunConfig,
+    *,
+    places: Places,
+    run_id: str,
 ) -> tuple[BaseNode, BaseNode]:
     # Starts a model server with the retriever and queries it; copies a blessed one to the serving folder.
     retriever = maker.outputs["retriever"]
@@ -155,7 +161,12 @@ def _push(
     )
     infra_blessing = server_validator.outputs["blessing"]
     return server_validator, VersionedPusher(
-        retriever, blessing, infra_blessing, base_directory=str(places.serving), run_id=run_id
+        retriever,
+        blessing,
+        infra_blessing,
+        base_directory=str(places.serving),
+        run_id=run_id,
+        kept_versions=config.push.kept_versions,
     )
 
 
