@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ def contract_meanings() -> Mapping[str, Meaning]:
     """Of the tensors that `schemas.contract` names, by the docstring that follows each name."""
     statements = ast.parse(Path(contract.__file__).read_text(encoding="utf-8")).body
     found = {}
-    for statement, following in zip(statements, statements[1:], strict=False):
+    for statement, following in itertools.pairwise(statements):
         match statement, following:
             case ast.Assign(targets=[ast.Name()], value=ast.Constant(value=str(name))), ast.Expr(
                 value=ast.Constant(value=str(text))
