@@ -1,6 +1,7 @@
 """What other teams program against: signatures, tensor names, missing values and the snapshot of a retriever.
 
 Imports nothing but the standard library, so that a client needs neither TensorFlow nor this project's pipeline.
+`python -m schemas.contract DIR` prints the page of one SavedModel, or of the newest in a folder of versions.
 
 A retriever is a SavedModel with these signatures (`n` differs by request and is padded with `MISSING_STRING`):
 
@@ -80,8 +81,11 @@ WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 HISTORY_PREFIX = "history_"
 """Named inputs with this prefix are aligned lists, newest first: `history_item_id`, `history_event`, ..."""
 HISTORY_ITEM_ID = "history_item_id"
+"""[batch, n] string, items of the user's latest actions; a place without an item is left out of all lists."""
 HISTORY_EVENT = "history_event"
+"""[batch, n] string, what the user did: `click`, `save`, `add_to_cart` or `purchase`."""
 HISTORY_AGE_DAYS = "history_age_days"
+"""[batch, n] float32, days from the action to the request; missing: 0."""
 
 SNAPSHOT_SCHEMA = """
 CREATE TABLE users (user_id TEXT PRIMARY KEY, features TEXT NOT NULL) WITHOUT ROWID;
@@ -94,3 +98,8 @@ be empty)."""
 
 SNAPSHOT_POINTER = ("conversion_retrieval", "latest_snapshot")
 """Below the user's cache folder ($XDG_CACHE_HOME, else ~/.cache): a text file with the path of the newest snapshot."""
+
+if __name__ == "__main__":
+    import runpy
+
+    runpy.run_module("schemas.contract_page", run_name="__main__")

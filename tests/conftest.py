@@ -9,10 +9,10 @@ from xdist.scheduler import LoadFileScheduling
 import trainer  # noqa: F401 (chooses Keras 2 before any test imports TensorFlow)
 
 sys.path.append(str(Path(__file__).parent / "shared"))
-pytest_plugins = ("either_client", "fresh_process", "planted_market", "planted_model", "relay")
+pytest_plugins = ("either_client", "fresh_process", "planted_market", "planted_model", "planted_retriever", "relay")
 
 _ROOT = Path(__file__).parents[1]
-_NEEDS_MARKET = re.compile(r"def \w+\([^)]*\b(market|trained|towers)\b")
+_NEEDS_MARKET = re.compile(r"def \w+\([^)]*\b(market|trained|towers|planted_retriever)\b")
 
 
 class _ByFile(LoadFileScheduling):

@@ -3,6 +3,7 @@
 TF Serving serves the largest number, and passes over names that are no number.
 """
 
+import itertools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,7 +39,7 @@ def stored_versions(base: Path) -> list[StoredVersion]:
     """
     matches = [(path, _NAME.fullmatch(path.name)) for path in base.iterdir() if path.is_dir()]
     found = sorted(StoredVersion(int(match[2]), path, bool(match[1])) for path, match in matches if match)
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in itertools.pairwise(found):
         if one.number == other.number:
             raise ValueError(f"A version must be in {base} once. Received: {one.path.name} and {other.path.name}")
     return found

@@ -94,6 +94,7 @@ def test_pruning_drops_what_the_data_cannot_fill_and_says_why():
         "advertiser_id": "no column items.advertiser_id",
         "category": "no column items.category",
         "price": "no column items.price",
+        "is_available": "no column items.is_available",
         "embedding": "no values in items.embedding",
         "country": "no column users.country",
     }

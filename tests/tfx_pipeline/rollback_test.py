@@ -5,8 +5,7 @@ from datetime import timezone
 from pathlib import Path
 
 import pytest
-from ml_metadata import MetadataStore
-from ml_metadata.proto import metadata_store_pb2 as pb
+from retriever_record import record
 
 from tfx_pipeline import rollback
 from tfx_pipeline.root_lock import locked
@@ -129,27 +128,6 @@ def test_a_root_in_which_a_run_works_is_left_alone(root, capsys):
         assert run(root, "--to=1") == 2
     assert f"Another run is working in {root}." in capsys.readouterr().err
     assert names(root) == ["1", "2", "3"]
-
-
-def record(root, *, version, properties):
-    """A retriever and its push, as the pipeline's components leave them in ML Metadata."""
-    source = pb.SqliteMetadataSourceConfig(
-        filename_uri=str(root / "metadata.sqlite"), connection_mode=pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    )
-    store = MetadataStore(pb.ConnectionConfig(sqlite=source))
-    model, pushed = (store.put_artifact_type(pb.ArtifactType(name=name)) for name in ("Model", "PushedModel"))
-    pusher = store.put_execution_type(pb.ExecutionType(name="Pusher"))
-    found = {"version": version, **properties}
-    artifact = pb.Artifact(type_id=model, uri="retriever")
-    for name, text in found.items():
-        artifact.custom_properties[name].string_value = text
-    push = pb.Artifact(type_id=pushed)
-    push.custom_properties["pushed"].int_value = 1
-    push.custom_properties["pushed_version"].string_value = version
-    execution = pb.Execution(type_id=pusher)
-    execution.custom_properties["custom_config"].string_value = json.dumps({"run_id": f"run-{version}"})
-    event = pb.Event(type=pb.Event.OUTPUT)
-    store.put_execution(execution, [(artifact, None), (push, event)], [])
 
 
 def test_the_list_shows_what_the_folder_and_ml_metadata_know(root, capsys):
