@@ -9,9 +9,17 @@ import tensorflow as tf
 from schemas import contract
 from tfx_pipeline.index import indexes
 from tfx_pipeline.index.catalog import Catalog
+from tfx_pipeline.index.filters import INPUT_SPECS
+from tfx_pipeline.index.filters import ItemFilters
+from tfx_pipeline.index.search import NOTHING
+from tfx_pipeline.index.search import Found
+from tfx_pipeline.index.search import Query
+from tfx_pipeline.index.search import Search
 from trainer.export import BONUS_ITEMS
 from trainer.export import BONUSES
 from trainer.export import EMBED_QUERY_EXAMPLES
+
+_K_SPEC = {contract.INPUT_K: tf.TensorSpec([None], tf.int32, name=contract.INPUT_K)}
 
 
 class Retriever(tf.Module):
@@ -27,6 +35,9 @@ class Retriever(tf.Module):
 
     Attributes:
         max_k: most results that it returns.
+        filters: of the items; its prices and availability, and the versions, may be assigned in a loaded SavedModel.
+        model_version: scalar string.
+        index_version: scalar string.
     """
 
     def __init__(
@@ -36,7 +47,9 @@ class Retriever(tf.Module):
         self.towers = towers
         self.max_k = min(max_k, len(catalog.item_ids))
         self._default_k = min(contract.DEFAULT_K, self.max_k)
-        self._index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self.max_k)
+        index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self.max_k)
+        self.filters = ItemFilters(catalog)
+        self._search = Search(index, self.filters, max_k=self.max_k, is_exact=kind == indexes.EXACT)
         self._item_ids = tf.Variable(catalog.item_ids.astype(object), trainable=False, dtype=tf.string, name="item_ids")
         self._position_of_index = tf.Variable(catalog.position_of_index, trainable=False, name="position_of_index")
         self.model_version = tf.Variable(model_version, trainable=False, dtype=tf.string, name="model_version")
@@ -46,6 +59,7 @@ class Retriever(tf.Module):
         """Concrete functions by signature name."""
         return {
             contract.SIGNATURE_RETRIEVE: self._retrieve(),
+            contract.SIGNATURE_RETRIEVE_FILTERED: self._retrieve_filtered(),
             contract.SIGNATURE_DEFAULT: self._serving_default(),
             contract.SIGNATURE_EMBED_QUERY: self._embed(contract.SIGNATURE_EMBED_QUERY),
             contract.SIGNATURE_EMBED_ITEM: self._embed(contract.SIGNATURE_EMBED_ITEM),
@@ -53,21 +67,33 @@ class Retriever(tf.Module):
 
     def _retrieve(self) -> Callable:
         embed_query = self.towers.signatures[contract.SIGNATURE_EMBED_QUERY]
-        specs = {**input_specs(embed_query), contract.INPUT_K: tf.TensorSpec([None], tf.int32, name=contract.INPUT_K)}
 
         @tf.function(autograph=False)
         def retrieve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            k = tf.clip_by_value(tf.reduce_max(inputs.pop(contract.INPUT_K)), 1, self.max_k)
-            return self._answer(embed_query(**inputs), k)
+            k = self._k(inputs.pop(contract.INPUT_K))
+            return self._answer(self._search.available(self._query(embed_query(**inputs)), k))
 
-        return retrieve.get_concrete_function(**specs)
+        return retrieve.get_concrete_function(**input_specs(embed_query), **_K_SPEC)
+
+    def _retrieve_filtered(self) -> Callable:
+        embed_query = self.towers.signatures[contract.SIGNATURE_EMBED_QUERY]
+
+        @tf.function(autograph=False)
+        def retrieve_filtered(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            k = self._k(inputs.pop(contract.INPUT_K))
+            rules = self.filters.rules({name: inputs.pop(name) for name in INPUT_SPECS})
+            found = self._search.filtered(self._query(embed_query(**inputs)), rules, k)
+            return {**self._answer(found), contract.OUTPUT_NUM_FOUND: found.num_found()}
+
+        return retrieve_filtered.get_concrete_function(**input_specs(embed_query), **INPUT_SPECS, **_K_SPEC)
 
     def _serving_default(self) -> Callable:
         embed_query = self.towers.signatures[EMBED_QUERY_EXAMPLES]
 
         @tf.function(autograph=False)
         def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._answer(embed_query(**{contract.INPUT_EXAMPLES: examples}), tf.constant(self._default_k))
+            query = self._query(embed_query(**{contract.INPUT_EXAMPLES: examples}))
+            return self._answer(self._search.available(query, tf.constant(self._default_k)))
 
         return serving_default.get_concrete_function(tf.TensorSpec([None], tf.string, name=contract.INPUT_EXAMPLES))
 
@@ -88,29 +114,18 @@ class Retriever(tf.Module):
 
         return embed_versioned.get_concrete_function(**input_specs(embed))
 
-    def _answer(self, embedded: dict[str, tf.Tensor], k: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The best k of the index's items and of those with a bonus, each once.
+    def _k(self, wanted: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value(tf.reduce_max(wanted), 1, self.max_k)
 
-        The index is asked for as many more as bonuses are below 0: what is raised can only enter, but what is lowered may
-        leave its answer.
-        """
-        vectors = embedded[contract.OUTPUT_EMBEDDING]
-        listed, bonuses = self._listed(embedded)
-        num_items = tf.size(self._item_ids)
-        num_lowered = tf.reduce_max(tf.pad(tf.math.count_nonzero(bonuses < 0, axis=1, dtype=tf.int32), [[1, 0]]))
-        scores, positions = self._index(vectors, tf.minimum(k + num_lowered, num_items))
-        is_listed = tf.reduce_any(positions[:, :, tf.newaxis] == listed[:, tf.newaxis, :], axis=2)
-        products = tf.einsum("bd,bnd->bn", vectors, tf.gather(self._index.vectors, tf.maximum(listed, 0)))
-        nothing = tf.constant(tf.float32.min)
-        scores = tf.concat(
-            [tf.where(is_listed, nothing, scores), tf.where(listed < 0, nothing, products + bonuses)], axis=1
-        )
-        best, places = tf.math.top_k(scores, k=k)
-        positions = tf.gather(tf.concat([positions, listed], axis=1), places, batch_dims=1)
+    def _query(self, embedded: dict[str, tf.Tensor]) -> Query:
+        return Query(embedded[contract.OUTPUT_EMBEDDING], *self._listed(embedded))
+
+    def _answer(self, found: Found) -> dict[str, tf.Tensor]:
+        ids = tf.gather(self._item_ids, tf.maximum(found.positions, 0))
         return {
-            contract.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, positions),
-            contract.OUTPUT_SCORES: best,
-            **self._versions(vectors),
+            contract.OUTPUT_ITEM_IDS: tf.where(found.scores > NOTHING, ids, contract.MISSING_STRING),
+            contract.OUTPUT_SCORES: found.scores,
+            **self._versions(found.scores),
         }
 
     def _listed(self, embedded: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

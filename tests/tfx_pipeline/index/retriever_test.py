@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from given_towers import GivenTowers
 from planted_catalog import catalog_of
 
 from schemas import contract
@@ -81,7 +82,7 @@ def test_embeddings_are_the_towers_and_name_the_version(exact, towers, inputs):
     np.testing.assert_allclose(found["embedding"], own["embedding"], atol=1e-6)
     for name, version in VERSIONS.items():
         assert set(found[name].numpy()) == {version.encode()}
-    assert set(exact) == {"retrieve", "serving_default", "embed_query", "embed_item"}
+    assert set(exact) == {"retrieve", "retrieve_filtered", "serving_default", "embed_query", "embed_item"}
     assert set(found) == {"embedding", "bonus_item_ids", "bonuses", *VERSIONS}
     ids = found["bonus_item_ids"].numpy()
     assert ids[:, :2].tolist() == [[b"a00", b"b11"], ["b03-ü東".encode(), b""], [b"", b""]]
@@ -109,30 +110,6 @@ def test_a_fresh_process_answers_the_same(market, towers, catalog, retrievers, f
         assert answer[name].tolist() == [version.encode()] * 8
     without = np.argsort(-(embedded["embedding"].numpy() @ catalog.vectors.T), axis=1)
     assert (without != np.argsort(-scores, axis=1)).any()  # the bonus moves something
-
-
-class GivenTowers(tf.Module):
-    """Stands in for the towers: `row` names what a query gets."""
-
-    def __init__(self, vectors, repeats, bonuses):
-        super().__init__()
-        self._given = {
-            "embedding": tf.constant(vectors, tf.float32),
-            "bonus_items": tf.constant(repeats, tf.int64),
-            "bonuses": tf.constant(bonuses, tf.float32),
-        }
-        strings = tf.TensorSpec([None], tf.string)
-        query = tf.function(lambda **inputs: self._embed(inputs["row"]))
-        examples = tf.function(lambda **inputs: self._embed(tf.strings.to_number(inputs["examples"])))
-        item = tf.function(lambda **inputs: {"embedding": tf.ones([tf.size(inputs["item_id"]), 1])})
-        self.signatures = {
-            "embed_query": query.get_concrete_function(row=tf.TensorSpec([None], tf.float32)),
-            "embed_query_examples": examples.get_concrete_function(examples=strings),
-            "embed_item": item.get_concrete_function(item_id=strings),
-        }
-
-    def _embed(self, row):
-        return {name: tf.gather(value, tf.cast(row, tf.int32)) for name, value in self._given.items()}
 
 
 NUM_ROWS, NUM_ITEMS, LENGTH = 24, 60, 20
