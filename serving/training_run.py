@@ -1,4 +1,4 @@
-"""Finds, in a pipeline's ML Metadata, the statistics and the schema of the run that pushed a version."""
+"""Finds, in a pipeline's ML Metadata, the statistics and the schema of the run that a version's towers were trained in."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 METADATA_FILE = "metadata.sqlite"
 _ARTIFACTS_FOLDER = "artifacts"
-_PUSHED, _STATISTICS, _SCHEMA = "PushedModel", "ExampleStatistics", "Schema"
+_PUSHED, _STATISTICS, _SCHEMA, _MODEL = "PushedModel", "ExampleStatistics", "Schema", "Model"
 _QUERY_TAGS = {"query", "context", "history"}
 
 
@@ -35,7 +35,7 @@ class TrainingRun(NamedTuple):
 
 
 def read_training_run(root: Path, *, version: int | None, split: str) -> TrainingRun:
-    """The run that pushed `version`, the newest one if None.
+    """The run that trained the towers of `version`, the newest one if None: it pushed it, or what a refresh made it from.
 
     Args:
         root: The pipeline's `--root`.
@@ -48,7 +48,7 @@ def read_training_run(root: Path, *, version: int | None, split: str) -> Trainin
     store = _open(root / METADATA_FILE)
     try:
         pushed = _pushed(store, root, version)
-        folders = {artifact.type: _folder(root, artifact) for artifact in _artifacts_of_run(store, pushed)}
+        folders = {artifact.type: _folder(root, artifact) for artifact in _artifacts_of_training(store, pushed)}
     except mlmd.errors.StatusError as error:
         raise TrainingRunError(f"{root / METADATA_FILE} cannot be read: {error}") from error
     if missing := {_STATISTICS, _SCHEMA} - set(folders):
@@ -91,12 +91,26 @@ def _version(pushed: metadata_store_pb2.Artifact) -> int:
     return int(pushed.custom_properties["pushed_version"].string_value)
 
 
-def _artifacts_of_run(
+def _artifacts_of_training(
     store: mlmd.MetadataStore, pushed: metadata_store_pb2.Artifact
 ) -> list[metadata_store_pb2.Artifact]:
-    """All artifacts of the run that pushed, those that came from the cache too."""
-    runs = [context for context in store.get_contexts_by_artifact(pushed.id) if context.type == "pipeline_run"]
-    return [artifact for run in runs for artifact in store.get_artifacts_by_context(run.id)]
+    """All artifacts of the runs that pushed, those that came from the cache too; of a refresh, of the run before it.
+
+    A refresh starts with the model of an earlier run, which is the oldest that it has.
+    """
+    runs = _runs_of(store, pushed)
+    while True:
+        artifacts = [artifact for run in runs for artifact in store.get_artifacts_by_context(run)]
+        models = [artifact for artifact in artifacts if artifact.type == _MODEL]
+        earlier = _runs_of(store, min(models, key=lambda model: model.id)) if models else runs
+        if min(earlier) >= min(runs):
+            return artifacts
+        runs = [min(earlier)]
+
+
+def _runs_of(store: mlmd.MetadataStore, artifact: metadata_store_pb2.Artifact) -> list[int]:
+    """Ids of the pipeline runs that made or used the artifact."""
+    return [context.id for context in store.get_contexts_by_artifact(artifact.id) if context.type == "pipeline_run"]
 
 
 def _folder(root: Path, artifact: metadata_store_pb2.Artifact) -> Path:

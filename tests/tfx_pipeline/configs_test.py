@@ -4,6 +4,7 @@ import pytest
 
 from tfx_pipeline.configs import DEFAULTS
 from tfx_pipeline.configs import build_config
+from tfx_pipeline.configs import restored_config
 
 
 @pytest.fixture
@@ -104,3 +105,12 @@ def test_a_whole_number_is_a_float_in_a_file(file):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--config must be a readable JSON file"):
         build_config("tables", file=tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("source", DEFAULTS)
+def test_a_configuration_is_restored_from_what_a_run_records(source):
+    config = build_config(source, settings=["trainer.dense_units=8,4", "refresh.max_removed_share=0.25"])
+    recorded = json.loads(json.dumps(config.to_dict()))
+    assert json.dumps(restored_config(recorded).to_dict()) == json.dumps(config.to_dict())
+    assert restored_config(recorded, settings=["refresh.max_removed_share=1"]).refresh.max_removed_share == 1.0
+    assert recorded["refresh"]["max_removed_share"] == 0.25  # what was given is not written to

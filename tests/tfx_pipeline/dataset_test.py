@@ -7,6 +7,7 @@ import pytest
 
 from schemas.features import feature_groups
 from schemas.load import read_schema
+from tfx_pipeline.dataset import catalog_schema
 from tfx_pipeline.dataset import effective_schema
 from tfx_pipeline.dataset import prepare_tables
 from tfx_pipeline.dataset import source_facts
@@ -161,3 +162,35 @@ def test_tables_are_written_again_only_when_something_changed(shop, tmp_path):
 def test_an_unknown_option_is_refused(shop, tmp_path):
     with pytest.raises(ValueError, match=r"Unknown option source.weeks. Options: only_event_items"):
         prepare_tables("retailrocket", shop, tmp_path / "root", {"weeks": 3})
+
+
+@pytest.fixture
+def feed(dataset, tmp_path):
+    """Schema file of a run on the dataset, and a folder for the items of a refresh."""
+    _, trained = effective_schema("tables", dataset, tmp_path / "schemas", extra=None)
+    (tmp_path / "feed").mkdir()
+    return trained, tmp_path / "feed"
+
+
+def test_a_refresh_takes_further_columns_for_filters_but_no_other_vectors(feed, tmp_path):
+    trained, items = feed
+    (items / "part.csv").write_text("item_id,title,embedding,is_available,price,colour\nk,t,,0,3.5,red\n")
+    schema, file = catalog_schema(trained, items, tmp_path / "schemas")
+    assert {f.name for f in feature_groups(schema).carried_from("items")} == {
+        "title",
+        "embedding",
+        "is_available",
+        "price",
+    }
+    assert feature_groups(schema)["embedding"].length == 3  # the training run's
+    assert read_schema(file) == schema
+    assert file != trained
+
+
+def test_a_refresh_needs_every_column_that_the_towers_were_trained_with(feed, tmp_path):
+    trained, items = feed
+    with pytest.raises(ValueError, match="--items must be a folder with at least one non-empty shard of items"):
+        catalog_schema(trained, items, tmp_path / "schemas")
+    (items / "part.csv").write_text("item_id,title,price\nk,t,3.5\n")
+    with pytest.raises(ValueError, match="--items must have every column .* without embedding; add the column"):
+        catalog_schema(trained, items, tmp_path / "schemas")

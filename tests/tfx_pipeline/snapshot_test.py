@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfx_pipeline.examples.encode import encode
+from tfx_pipeline.snapshot import change_prices
 from tfx_pipeline.snapshot import write_snapshot
 
 NOW_US = 86_400_000_000
@@ -68,4 +69,33 @@ def test_users_items_and_facts_read_back(written):
 
 def test_the_pointer_names_the_file_and_nothing_partial_is_left(written, tmp_path):
     assert (tmp_path / "cache/conversion_retrieval/latest_snapshot").read_text() == str(written)
+    assert [path.name for path in written.parent.iterdir()] == ["snapshot.sqlite"]
+
+
+def test_a_newer_catalogue_renews_items_and_keeps_the_titles_of_gone_ones(examples, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    newer = tmp_path / "newer"
+    (newer / "Split-catalog").mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(newer / "Split-catalog/part.gz"), "GZIP") as file:
+        for item in ({"item_id": "17850", "price": 1.5}, {"item_id": "new", "title": "n"}):
+            file.write(encode(item))
+    path = tmp_path / "out/snapshot.sqlite"
+    write_snapshot(str(examples), path, source="shop", notice="", catalog_uri=str(newer))
+    assert read(path, "SELECT item_id, title, category, price FROM items ORDER BY item_id") == [
+        ("17850", None, None, 1.5),
+        ("new", "n", None, None),
+        ("plain", None, None, None),
+        ("ü", "Größe", None, 4.255),
+    ]
+    assert len(read(path, "SELECT user_id FROM users")) == 2
+
+
+def test_prices_change_and_nothing_else(written):
+    before = read(written, "SELECT * FROM users"), read(written, "SELECT item_id, title FROM items")
+    change_prices(written, {"plain": 2.1, "nothing": 1.0})
+    assert read(written, "SELECT price FROM items WHERE item_id IN ('plain', 'ü') ORDER BY item_id") == [
+        (2.1,),
+        (4.255,),
+    ]
+    assert (read(written, "SELECT * FROM users"), read(written, "SELECT item_id, title FROM items")) == before
     assert [path.name for path in written.parent.iterdir()] == ["snapshot.sqlite"]

@@ -65,5 +65,22 @@ def CatalogExampleGen(  # noqa: N802 (a TFX component is named like a class)
         write_lines(out[clean.DEAD_LETTERS], examples.uri, DEAD_LETTER_FOLDER)
         counts, facts = beam.pvalue.AsDict(out[clean.COUNTS]), FileSystems.join(examples.uri, FACTS_FILE)
         _ = pipeline | beam.Create([period]) | "WriteFacts" >> beam.Map(write_facts, counts, facts)
-    dead_letters = FileSystems.join(examples.uri, DEAD_LETTER_FOLDER)
-    check_dead_letters(read_facts(examples.uri)["counts"], config, dead_letters=dead_letters)
+    found = read_facts(examples.uri)["counts"]
+    check_dead_letters(found, config, dead_letters=FileSystems.join(examples.uri, DEAD_LETTER_FOLDER))
+    check_values(found, config)
+
+
+def check_values(counts: dict[str, int], config: ExamplesConfig) -> None:
+    """Fails the refresh when a column has too many unusable values: the towers would take its items for others.
+
+    Raises:
+        ValueError: with the column, the share and its limit.
+    """
+    for name, number in counts.items():
+        share = number / counts["items.rows"]
+        if name.startswith("items.value_dropped.") and share > config.max_dead_letter_share:
+            raise ValueError(
+                f"Column {name.rsplit('.', 1)[1]} of the items: {share:.1%} of {counts['items.rows']} rows hold no finite number, "
+                "or a vector of another length than the training run's, more than examples.max_dead_letter_share="
+                f"{config.max_dead_letter_share:.1%}. Mend the column or raise the limit."
+            )

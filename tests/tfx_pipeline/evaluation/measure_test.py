@@ -17,9 +17,11 @@ from tfx_pipeline.evaluation.measure import refusals
 from tfx_pipeline.evaluation.rows import EvalRows
 from tfx_pipeline.evaluation.rows import Queries
 from tfx_pipeline.evaluation.rows import UserRows
+from tfx_pipeline.evaluation.rows import eval_rows
 from tfx_pipeline.evaluation.rows import positions
 from tfx_pipeline.evaluation.rows import read_eval_rows
 from tfx_pipeline.evaluation.rows import read_user_rows
+from tfx_pipeline.evaluation.rows import without_gone
 from tfx_pipeline.index.catalog import Catalog
 from tfx_pipeline.sources.oracle import Oracle
 
@@ -258,6 +260,12 @@ def test_rows_are_read_as_they_were_written(market, towers, market_catalog):
     fewer = Catalog(**{field.name: getattr(catalog, field.name)[1:] for field in dataclasses.fields(catalog)})
     with pytest.raises(ValueError, match="Every item of the eval split must be in the catalog split"):
         read_eval_rows(market.raw_files["eval"], towers, fewer, max_rows=1000, seed=1)
+    kept = eval_rows(without_gone(found.examples, fewer), towers, fewer, max_rows=1000, seed=1)
+    gone = catalog.item_ids[0].decode()
+    assert [fewer.item_ids[place].decode() for place in kept.targets] == [
+        row["item_id"] for row in conversions if row["item_id"] != gone
+    ]
+    assert len(kept.targets) < len(conversions)
 
 
 class GivenTowers:
