@@ -51,8 +51,8 @@ INPUT_MAX_PER_ADVERTISER = "max_per_advertiser"
 OUTPUT_ITEM_IDS = "item_ids"
 """[batch, k] string, best first."""
 OUTPUT_SCORES = "scores"
-"""[batch, k] float32, higher is better, comparable within one version: the inner product of query and item vector, plus the
-bonus of an item that is in the query's history or goes with it."""
+"""[batch, k] float32, higher is better, comparable within one `model_version`: the inner product of query and item vector,
+plus the bonus of an item that is in the query's history or goes with it."""
 OUTPUT_BONUS_ITEM_IDS = "bonus_item_ids"
 """[batch, n] string, the distinct items of the history and its neighbours that the index holds; `MISSING_STRING` elsewhere."""
 OUTPUT_BONUSES = "bonuses"

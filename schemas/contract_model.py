@@ -74,10 +74,16 @@ def newest_model(folder: Path) -> Path:
 
 
 def read_model(model: Path) -> ModelFacts:
-    """Reads the graph's signatures, the versions among the variables and the warm-up requests."""
+    """Reads the graph's signatures, the versions among the variables and the warm-up requests.
+
+    Raises:
+        ValueError: it is no retriever's.
+    """
     graph = saved_model_pb2.SavedModel.FromString((model / _GRAPH).read_bytes()).meta_graphs[0]
     known = [name for name in _ORDER if name in graph.signature_def]
     names = [*known, *sorted(set(graph.signature_def) - {*known, _INIT_OP})]
+    if contract.SIGNATURE_RETRIEVE not in known:
+        raise ValueError(f"{model} must have the signature {contract.SIGNATURE_RETRIEVE}. Received: {', '.join(names)}")
     signatures = {name: _signature(graph.signature_def[name]) for name in names}
     variables = tf.train.load_checkpoint(str(model / "variables/variables"))
     shapes = variables.get_variable_to_shape_map()

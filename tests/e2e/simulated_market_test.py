@@ -102,6 +102,19 @@ def test_served_answers_name_the_pushed_version_and_items_of_the_catalogue(addre
     assert len(set(answer.item_ids)) == metrics["num_items"] == 500
 
 
+def test_the_pushed_version_is_listed_and_its_vectors_are_exported(runner: Any, metrics: dict, project: Path) -> None:
+    def run(module: str, *arguments: str) -> str:
+        command = [sys.executable, "-m", f"tfx_pipeline.{module}", f"--root={runner.root}", *arguments]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout
+
+    version, kind = metrics["pushed_version"], metrics["index"]["kind"]
+    (row,) = run("rollback", "--list").splitlines()[1:]
+    assert row.split()[:4] == [version, "served", version, kind]
+    assert (runner.root / "logs" / f"{row.split()[4]}.log").is_file()
+    told = run("export_vectors", f"--to={runner.root / 'vectors'}")
+    assert told.startswith(f"500 vectors of version {version} in 1 files: ")
+
+
 def test_the_query_command_shows_a_history_beside_titles(address: str, runner: Any, project: Path) -> None:
     snapshot = runner.root / "serving" / "user_snapshot.sqlite"
     command = [

@@ -115,7 +115,9 @@ def test_the_command_line_gets_the_brute_force_answer(page, planted_retriever, t
     assert re.findall(r"b'[^']*'", answered) == [repr(item_id.encode()) for item_id in item_ids]
 
 
-def test_the_command_takes_the_newest_version_and_says_where_there_is_none(planted_retriever, tmp_path, capsys):
+def test_the_command_takes_the_newest_version_and_says_where_there_is_none(
+    planted_retriever, trained, tmp_path, capsys
+):
     (tmp_path / "5").mkdir()
     (tmp_path / "37").symlink_to(planted_retriever.folder)
     (tmp_path / "9").symlink_to(planted_retriever.folder)
@@ -123,3 +125,5 @@ def test_the_command_takes_the_newest_version_and_says_where_there_is_none(plant
     assert capsys.readouterr().out.startswith("# Contract of the retriever in `37`\n")
     assert contract_page.main([str(tmp_path / "5")]) == 2
     assert "error: DIR must be a SavedModel or a folder of versions. Received: " in capsys.readouterr().err
+    assert contract_page.main([trained.folder]) == 2
+    assert "must have the signature retrieve. Received: embed_query, embed_item, embed_" in capsys.readouterr().err

@@ -73,7 +73,6 @@ def test_with_embed_query_and_its_bonuses_they_give_the_served_scores(root, plan
     [
         (200_000, [[65_536, 65_536, 18_928]]),
         (100_000, [[65_536, 34_464], [50_000]]),
-        (150_000, [[65_536] * 2 + [18_928]]),
     ],
 )
 def test_a_large_catalogue_is_written_in_row_groups_and_files(tmp_path, rows_per_shard, row_groups):
