@@ -71,8 +71,8 @@ class Catalog:
 
     @classmethod
     def load(cls, folder: Path) -> "Catalog":
-        """Maps what `save` wrote: the arrays stay on disk until they are read."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS))
+        """Maps what `save` wrote: the arrays stay on disk until they are read, and writing to them does not change the files."""
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS))
 
     @cached_property
     def position_of_index(self) -> np.ndarray:

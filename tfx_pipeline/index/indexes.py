@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tfx_pipeline.index.variables import shared_variable
+
 EXACT = "exact"
 SCANN = "scann"
 KINDS = (EXACT, SCANN)
@@ -61,7 +63,7 @@ class ExactIndex(tf.Module):
 
     def __init__(self, vectors: np.ndarray) -> None:
         super().__init__(name=EXACT)
-        self.vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
+        self.vectors = shared_variable(vectors, name="item_vectors")
 
     def __call__(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best."""
@@ -79,9 +81,9 @@ class ScannIndex(tf.Module):
         from scann.scann_ops.py import scann_ops  # registers operations: only where an index of this kind is built
 
         super().__init__(name=SCANN)
-        self.vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
+        self.vectors = shared_variable(vectors, name="item_vectors")
         parameters = scann_parameters(len(vectors), max_k=max_k)
-        builder = scann_ops.builder(vectors, max_k, "dot_product")
+        builder = scann_ops.builder(self.vectors.read_value(), max_k, "dot_product")
         if parameters.num_leaves:
             builder = builder.tree(
                 num_leaves=parameters.num_leaves,
@@ -95,6 +97,7 @@ class ScannIndex(tf.Module):
         else:
             builder = builder.score_brute_force()
         self._state = builder.build().serialize_to_module()
+        self._state.dataset = self.vectors  # ScaNN's own are the same numbers
         self._from_module = scann_ops.searcher_from_module
 
     def __call__(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
