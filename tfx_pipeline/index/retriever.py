@@ -38,6 +38,11 @@ class Retriever(tf.Module):
         self._position_of_index = tf.Variable(catalog.position_of_index, trainable=False, name="position_of_index")
         self._version = str(version)
 
+    @property
+    def index(self) -> tf.Module:
+        """To be tuned before `signatures` are made."""
+        return self._index
+
     def signatures(self) -> dict[str, Callable]:
         """Concrete functions by signature name."""
         return {

@@ -9,7 +9,7 @@ from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 
 _VERSION = 20260102030405
-KINDS = ("exact", "scann")
+KINDS = ("exact", "scann", "ivf")
 
 
 @pytest.fixture(scope="module")
