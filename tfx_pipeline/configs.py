@@ -23,19 +23,23 @@ class IndexConfig:
     """The index that is served.
 
     Attributes:
-        kind: `exact`, `scann` or `auto` (exact below 20,000 items, ScaNN from there).
+        kind: `exact`, `scann`, `ivf` (stock TensorFlow operations) or `auto` (exact below 20,000 items, ScaNN from there).
         max_k: most results of a request; a smaller catalogue lowers it.
+        target_recall: share of the exact top 100 that an approximate kind is tuned to find, above 0, up to 1.
     """
 
     kind: str = "auto"
     max_k: int = contract.MAX_K
+    target_recall: float = 0.98
 
     def __post_init__(self) -> None:
         """Rejects values that no run could use."""
-        if self.kind not in ("auto", "exact", "scann"):
-            raise ValueError(f"index.kind must be auto, exact or scann. Received: {self.kind!r}")
+        if self.kind not in ("auto", "exact", "scann", "ivf"):
+            raise ValueError(f"index.kind must be auto, exact, scann or ivf. Received: {self.kind!r}")
         if self.max_k < 1:
             raise ValueError(f"index.max_k must be >= 1. Received: {self.max_k}")
+        if not 0 < self.target_recall <= 1:
+            raise ValueError(f"index.target_recall must be above 0 and up to 1. Received: {self.target_recall}")
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,7 @@ def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places,
         model_version="",  # these towers' first
         kind=config.index.kind,
         max_k=config.index.max_k,
+        target_recall=config.index.target_recall,
         code_digest=digest.code_digest(digest.INDEX_CODE),
     )
     retriever = indexer.outputs["retriever"]

@@ -93,6 +93,7 @@ def create_refresh_pipeline(
         model_version=served.model_version,
         kind=config.index.kind,
         max_k=config.index.max_k,
+        target_recall=config.index.target_recall,
         # The cache must not answer with a version that is older than the one that is served.
         code_digest=f"{digest.code_digest(digest.INDEX_CODE)} after {served.version}",
     )

@@ -43,7 +43,8 @@ def test_a_setting_beats_the_file_which_beats_the_sources_default(file):
         ("trainer.use_logq=1", "trainer", "use_logq", True),
         ("trainer.temperature=0.2", "trainer", "temperature", 0.2),
         ("trainer.architecture=cross", "trainer", "architecture", "cross"),
-        ("index.kind=scann", "index", "kind", "scann"),
+        ("index.kind=ivf", "index", "kind", "ivf"),
+        ("index.target_recall=1", "index", "target_recall", 1.0),
         ("examples.cut=2011-01-01", "examples", "cut", "2011-01-01"),
         ("source.path=a=b", "source", "path", "a=b"),
     ],
@@ -69,9 +70,12 @@ def test_settings_are_converted_to_the_fields_type(setting, section, name, value
         ("tables", ["trainer.epochs=three"], "trainer.epochs must be int. Received: 'three'"),
         ("tables", ["trainer.use_logq=perhaps"], "trainer.use_logq must be bool. Received: 'perhaps'"),
         ("tables", ["trainer.dense_units=8,x"], r"trainer.dense_units must be tuple\S*. Received: '8,x'"),
-        ("tables", ["index.kind=ivf"], "index.kind must be auto, exact or scann. Received: 'ivf'"),
+        ("tables", ["index.kind=hnsw"], "index.kind must be auto, exact, scann or ivf. Received: 'hnsw'"),
         ("tables", ["push.kept_versions=0"], "push.kept_versions must be >= 1. Received: 0"),
         ("tables", ["index.max_k=0"], "index.max_k must be >= 1. Received: 0"),
+        ("tables", ["index.target_recall=0"], "index.target_recall must be above 0 and up to 1. Received: 0.0"),
+        ("tables", ["index.target_recall=1.01"], "index.target_recall must be above 0 and up to 1. Received: 1.01"),
+        ("tables", ["index.target_recall=nan"], "index.target_recall must be above 0 and up to 1. Received: nan"),
     ],
 )
 def test_an_unusable_configuration_is_refused(source, settings, text):

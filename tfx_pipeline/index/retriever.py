@@ -35,6 +35,7 @@ class Retriever(tf.Module):
 
     Attributes:
         max_k: most results that it returns.
+        index: to be tuned before `signatures` are made.
         filters: of the items; its prices and availability, and the versions, may be assigned in a loaded SavedModel.
         model_version: scalar string.
         index_version: scalar string.
@@ -47,9 +48,9 @@ class Retriever(tf.Module):
         self.towers = towers
         self.max_k = min(max_k, len(catalog.item_ids))
         self._default_k = min(contract.DEFAULT_K, self.max_k)
-        index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self.max_k)
+        self.index = indexes.build_index(kind, np.ascontiguousarray(catalog.vectors), max_k=self.max_k)
         self.filters = ItemFilters(catalog)
-        self._search = Search(index, self.filters, max_k=self.max_k, is_exact=kind == indexes.EXACT)
+        self._search = Search(self.index, self.filters, max_k=self.max_k, is_exact=kind == indexes.EXACT)
         self._item_ids = tf.Variable(catalog.item_ids, trainable=False, dtype=tf.string, name="item_ids")
         positions = np.append(catalog.position_of_index, np.int32(-1))  # an index beyond the catalogue's largest
         self._position_of_index = tf.Variable(positions, trainable=False, name="position_of_index")

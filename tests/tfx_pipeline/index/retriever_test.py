@@ -9,7 +9,7 @@ from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 
 VERSIONS = {"model_version": "20260102030405", "index_version": "20260203040506"}
-KINDS = ("exact", "scann")
+KINDS = ("exact", "scann", "ivf")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,99 @@
+"""ScaNN: Guo et al., "Accelerating Large-Scale Inference with Anisotropic Vector Quantization", ICML 2020."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_pipeline.index.effort import TUNED_K
+from tfx_pipeline.index.effort import Effort
+from tfx_pipeline.index.effort import grid
+from tfx_pipeline.index.effort import work_for_k
+from tfx_pipeline.index.exact import fill_short_rows
+from tfx_pipeline.index.variables import shared_variable
+
+BRUTE_FORCE_BELOW = 20_000
+PARTITION_FROM = 100_000
+_LEAVES_SEARCHED = 0.1
+_DIMENSIONS_PER_BLOCK = 2
+_ANISOTROPIC_THRESHOLD = 0.2
+_TRAINING_SAMPLE = 250_000
+_REORDERED = 300
+
+
+class ScannIndex(tf.Module):
+    """Built by ScaNN's own builder: `tfrs.layers.factorized_top_k.ScaNN` has no argument for the anisotropic threshold.
+
+    Candidates are reordered by float vectors. int8 ones were no faster and lose recall on vectors with a large last
+    coordinate (popularity).
+
+    Args:
+        vectors: [items, dim] float32.
+        max_k: most results that are asked for.
+
+    Attributes:
+        vectors: [items, dim] float32, which ScaNN reads too.
+        effort: of a query; by ScaNN's rules until it is tuned. Set it before the graph is traced.
+    """
+
+    def __init__(self, vectors: np.ndarray, *, max_k: int) -> None:
+        from scann.scann_ops.py import scann_ops  # registers operations: only where an index of this kind is built
+
+        super().__init__(name="scann")
+        self.vectors = shared_variable(vectors, name="item_vectors")
+        self.effort = starting_effort(len(vectors))
+        self._num_leaves = scann_leaves(len(vectors))
+        builder = scann_ops.builder(self.vectors.read_value(), max_k, "dot_product")
+        if self._num_leaves:
+            builder = builder.tree(
+                num_leaves=self._num_leaves,
+                num_leaves_to_search=self.effort.num_searched,
+                training_sample_size=min(len(vectors), _TRAINING_SAMPLE),
+            )
+        if self.effort.num_reordered:
+            builder = builder.score_ah(
+                _DIMENSIONS_PER_BLOCK, anisotropic_quantization_threshold=_ANISOTROPIC_THRESHOLD
+            ).reorder(self.effort.num_reordered)
+        else:
+            builder = builder.score_brute_force()
+        self._state = builder.build().serialize_to_module()
+        self._state.dataset = self.vectors  # the same values: else the SavedModel holds them twice
+        self._from_module = scann_ops.searcher_from_module
+
+    def efforts(self) -> list[list[Effort]]:
+        """What is worth trying: rows by rising parts searched, each by rising reordering."""
+        if not self.effort.num_reordered:
+            return [[self.effort]]
+        parts = grid(1, self._num_leaves) if self._num_leaves else (0,)
+        return [[Effort(part, times * TUNED_K // 2) for times in (2, 3, 4, 6, 8, 16, 32)] for part in parts]
+
+    def __call__(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and positions of the k best that ScaNN finds."""
+        return self.search(queries, k, self.effort.num_searched, self.effort.num_reordered)
+
+    def search(
+        self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same with a given effort, of the kind that the index has."""
+        num_items = self.vectors.shape[0]
+        leaves = work_for_k(num_searched, k, at_least=1, limit=self._num_leaves) if self._num_leaves else None
+        reordered = work_for_k(num_reordered, k, at_least=k, limit=num_items) if self.effort.num_reordered else None
+        found, scores = self._from_module(self._state).search_batched(
+            queries, final_num_neighbors=k, leaves_to_search=leaves, pre_reorder_num_neighbors=reordered
+        )
+        missing = [[0, 0], [0, k - tf.shape(found)[1]]]  # ScaNN gives as many columns as its fullest row has
+        scores = tf.pad(scores, missing, constant_values=float("nan"))
+        positions = tf.pad(tf.cast(found, tf.int32), missing)
+        return fill_short_rows(self.vectors, queries, scores, positions, is_found=~tf.math.is_nan(scores))
+
+
+def scann_leaves(num_items: int) -> int:
+    """Partitions by the rule of ScaNN's documentation: sqrt(items) from 100,000 items, else none (0)."""
+    return round(math.sqrt(num_items)) if num_items >= PARTITION_FROM else 0
+
+
+def starting_effort(num_items: int) -> Effort:
+    """By the rules of ScaNN's documentation: brute force below 20,000 items, else hashing with reordering."""
+    if num_items < BRUTE_FORCE_BELOW:
+        return Effort(0, 0)
+    return Effort(round(scann_leaves(num_items) * _LEAVES_SEARCHED), _REORDERED)

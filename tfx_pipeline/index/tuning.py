@@ -1,0 +1,173 @@
+"""Chooses the effort of an index: the fastest that finds enough of the exact answers to real queries."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_pipeline.index.effort import TUNED_K
+from tfx_pipeline.index.effort import Effort
+from tfx_pipeline.index.exact import exact_top_k
+
+log = logging.getLogger(__name__)
+
+_BATCH = 64
+_ROUNDS = 9
+_QUERIES_PER_ROUND = 8
+_ROUNDING = 1e-5
+
+
+class Tunable(Protocol):
+    """An index with an effort."""
+
+    vectors: tf.Variable
+    effort: Effort
+
+    def efforts(self) -> list[list[Effort]]:
+        """Rows by rising parts searched, each by rising reordering."""
+
+    def search(
+        self, queries: tf.Tensor, k: tf.Tensor, num_searched: tf.Tensor, num_reordered: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and positions with a given effort."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One effort, measured.
+
+    Attributes:
+        num_searched: see `Effort`.
+        num_reordered: see `Effort`.
+        recall: share of the exact top k that is found.
+        latency_ms: of one query alone, median of rounds in one graph: without the cost of a call.
+    """
+
+    num_searched: int
+    num_reordered: int
+    recall: float
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The curve and the choice.
+
+    Attributes:
+        k: results asked for.
+        num_queries: on which recall was measured.
+        target_recall: to be reached.
+        exact_latency_ms: of brute force, measured as the trials are.
+        trials: in the order in which they were made.
+        chosen: one of them.
+    """
+
+    k: int
+    num_queries: int
+    target_recall: float
+    exact_latency_ms: float
+    trials: tuple[Trial, ...]
+    chosen: Trial
+
+    def save(self, file: Path) -> None:
+        """Writes JSON."""
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def tune(index: Tunable, queries: np.ndarray, *, target_recall: float) -> Tuning:
+    """Measures efforts and sets the index's to the best one; the graph must be traced after this.
+
+    Args:
+        index: built.
+        queries: [queries, dim] float32, real ones that were not trained on, at least one.
+        target_recall: share of the exact top `TUNED_K` to find, above 0, up to 1.
+    """
+    k = min(TUNED_K, index.vectors.shape[0])
+    trials = _measure(index, queries, k=k, target_recall=target_recall)
+    chosen = choose(trials, target_recall=target_recall)
+    index.effort = Effort(chosen.num_searched, chosen.num_reordered)
+    exact = _looped(lambda query, *_: exact_top_k(index.vectors, query, k))
+    tuning = Tuning(k, len(queries), target_recall, _latency_ms(exact, queries, index.effort), tuple(trials), chosen)
+    log.info(
+        "Tuned on %s queries: %s parts searched, %s reordered, recall@%s %.4f (target %s) in %.3f ms, exact search %.3f ms",
+        *(len(queries), chosen.num_searched, chosen.num_reordered, k, chosen.recall, target_recall),
+        *(chosen.latency_ms, tuning.exact_latency_ms),
+    )
+    if chosen.recall < target_recall:
+        log.warning("No effort reaches index.target_recall=%s: the most exact one is taken", target_recall)
+    return tuning
+
+
+def choose(trials: Sequence[Trial], *, target_recall: float) -> Trial:
+    """The fastest trial that reaches the target; where none does, the most exact one."""
+    reaching = [trial for trial in trials if trial.recall >= target_recall]
+    if reaching:
+        return min(reaching, key=lambda trial: (trial.latency_ms, -trial.recall))
+    return max(trials, key=lambda trial: (trial.recall, -trial.latency_ms))
+
+
+def is_settled(row: Sequence[Trial], trials: Sequence[Trial], *, target_recall: float) -> bool:
+    """Whether searching more parts than this row can only be slower than what already reaches the target."""
+    chosen = choose(trials, target_recall=target_recall)
+    return chosen.recall >= target_recall and min(trial.latency_ms for trial in row) >= chosen.latency_ms
+
+
+def _measure(index: Tunable, queries: np.ndarray, *, k: int, target_recall: float) -> list[Trial]:
+    number = tf.TensorSpec([], tf.int32)
+    batch = tf.TensorSpec([None, index.vectors.shape[1]], tf.float32)
+    search = tf.function(
+        lambda queries, *effort: index.search(queries, tf.constant(k), *effort)[0],
+        input_signature=[batch, number, number],
+        autograph=False,
+    )
+    looped = _looped(lambda query, *effort: index.search(query, tf.constant(k), *effort))
+    worst = _in_batches(lambda part: exact_top_k(index.vectors, part, k)[0][:, -1:], queries)
+    worst -= _ROUNDING * (1 + np.abs(worst))
+    trials: list[Trial] = []
+    for efforts in index.efforts():
+        row = []
+        for effort in efforts:
+            scores = _in_batches(lambda part, of=effort: search(part, of.num_searched, of.num_reordered), queries)
+            recall = float((scores >= worst).mean())  # by score: any of equal items will do
+            row.append(Trial(**asdict(effort), recall=recall, latency_ms=_latency_ms(looped, queries, effort)))
+        trials += row
+        if is_settled(row, trials, target_recall=target_recall):
+            break
+    return trials
+
+
+def _in_batches(search: Callable, queries: np.ndarray) -> np.ndarray:
+    parts = (queries[start : start + _BATCH] for start in range(0, len(queries), _BATCH))
+    return np.concatenate([search(tf.constant(part)).numpy() for part in parts])
+
+
+def _looped(search: Callable) -> Callable:
+    """A graph that searches for one query after the other."""
+
+    def run(queries: tf.Tensor, num_searched: tf.Tensor, num_reordered: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(
+            lambda query: search(query[tf.newaxis], num_searched, num_reordered)[0][0, 0],
+            queries,
+            parallel_iterations=1,
+        )
+
+    return tf.function(run, autograph=False)
+
+
+def _latency_ms(looped: Callable, queries: np.ndarray, effort: Effort) -> float:
+    efforts = tf.constant(effort.num_searched), tf.constant(effort.num_reordered)
+    took_s = []
+    for start in range(0, (_ROUNDS + 1) * _QUERIES_PER_ROUND, _QUERIES_PER_ROUND):
+        part = tf.constant(queries.take(range(start, start + _QUERIES_PER_ROUND), axis=0, mode="wrap"))
+        started_s = time.perf_counter()
+        looped(part, *efforts).numpy()
+        took_s.append(time.perf_counter() - started_s)
+    return float(np.median(took_s[1:])) / _QUERIES_PER_ROUND * 1000  # the first one may trace
