@@ -17,7 +17,6 @@ from schemas import contract_page
 from schemas.contract_meanings import meanings
 from schemas.contract_model import read_model
 from schemas.contract_tables import signature_tables
-from serving import saved_model
 from serving.model_config import ModelConfig
 from serving.model_requests import ServedModels
 from serving.prediction_service import PredictionService
@@ -27,9 +26,9 @@ COMMAND = "REGENERATE=1 .venv/bin/python -m pytest tests/schemas/contract_page_t
 
 
 @pytest.fixture(scope="module")
-def server(planted_retriever):
+def server(planted_retriever, served_model):
     """Address of the embedded server's request path, with the planted retriever."""
-    models = ServedModels(saved_model.load)
+    models = ServedModels(lambda path: served_model)
     models.configure([ModelConfig(contract.MODEL_NAME, planted_retriever.folder.parent)])
     models.versions(contract.MODEL_NAME).poll()
     running = grpc.server(ThreadPoolExecutor(2))

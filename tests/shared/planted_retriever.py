@@ -63,3 +63,11 @@ def planted_retriever(market, towers, tmp_path_factory):
         return [item_id.decode() for item_id in catalog.item_ids[order[:k]]], scores[order[:k]]
 
     return PlantedRetriever(folder, catalog, inputs, best)
+
+
+@pytest.fixture(scope="session")
+def served_model(planted_retriever):
+    """As the embedded model server loads it."""
+    from serving import saved_model
+
+    return saved_model.load(planted_retriever.folder)
