@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 
 from serving.client_core import ClientCore
+from serving.filters import Filters
 from serving.query_inputs import Features
 from serving.results import Embedded
 from serving.results import Retrieved
@@ -36,11 +37,12 @@ class AsyncRetrieverClient(ClientCore):
         features: Sequence[Features],
         *,
         k: int,
+        filters: Filters | Sequence[Filters] | None = None,
         timeout_s: float | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> list[Retrieved]:
         """The `k` best items for each user; all as in `RetrieverClient.retrieve`."""
-        return await self._retrieve(features, k=k, call=self._call(timeout_s, metadata))
+        return await self._retrieve(features, k=k, filters=filters, call=self._call(timeout_s, metadata))
 
     async def embed_query(
         self,

@@ -75,7 +75,7 @@ def as_text(answer: Answer, items: Mapping[str, Item], *, k: int, width: int, ex
         f"{name}={value}" for name, value in sorted(answer.features.items()) if not name.startswith(HISTORY_PREFIX)
     ]
     num_found = len(answer.retrieved.item_ids)
-    fewer = f"\n{num_found} of the {k} items asked for: the served model returns no more." if num_found < k else ""
+    fewer = f"\n{num_found} of the {k} items asked for: no more are left." if num_found < k else ""
     return "\n".join(
         [
             f"User {answer.user_id}: {', '.join(attributes) or 'no attributes'}",

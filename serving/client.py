@@ -10,6 +10,7 @@ import grpc
 
 from serving.channel import Tls as Tls
 from serving.client_core import ClientCore
+from serving.filters import Filters as Filters
 from serving.query_inputs import Features
 from serving.results import Embedded
 from serving.results import Retrieved
@@ -40,10 +41,11 @@ class RetrieverClient(ClientCore):
         features: Sequence[Features],
         *,
         k: int,
+        filters: Filters | Sequence[Filters] | None = None,
         timeout_s: float | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> list[Retrieved]:
-        """The `k` best items for each user, in the order of the users; fewer if the served model returns fewer.
+        """The `k` best items for each user, in the order of the users; fewer where no further item is left.
 
         More than `max_batch_size` users take several requests, which a version swap may fall between: each answer says
         which version gave it.
@@ -51,15 +53,16 @@ class RetrieverClient(ClientCore):
         Args:
             features: One mapping per user of named inputs to a number, a string or a list; absent means missing.
             k: Items wanted per user, at least 1.
+            filters: Conditions on the items: one for all users, or one per user; None for none.
             timeout_s: Seconds for the whole call; None for the client's.
             metadata: Sent beside the client's with each request of this call.
 
         Raises:
             UnknownFeatureError: A `ValueError`: a feature that the served model does not take.
-            ValueError: A feature of the wrong type, or `k` below 1.
+            ValueError: A feature or filter of the wrong type, `k` below 1, or more or fewer filters than users.
             RetrieverError: The server did not answer, or refused.
         """
-        return _finish(self._retrieve(features, k=k, call=self._call(timeout_s, metadata)))
+        return _finish(self._retrieve(features, k=k, filters=filters, call=self._call(timeout_s, metadata)))
 
     def encode(self, features: Sequence[Features], *, k: int) -> list[bytes]:
         """One serialized PredictRequest per user, as `retrieve` would send it now, to send in another way.

@@ -13,12 +13,15 @@ from schemas.contract import INPUT_K
 from schemas.contract import MODEL_NAME
 from schemas.contract import SIGNATURE_EMBED_QUERY
 from schemas.contract import SIGNATURE_RETRIEVE
+from schemas.contract import SIGNATURE_RETRIEVE_FILTERED
 from serving import results
 from serving import tensor_values
 from serving import wire
 from serving.channel import MAX_ATTEMPTS
 from serving.channel import Connection
 from serving.channel import Tls
+from serving.filters import Filters
+from serving.filters import filtered
 from serving.query_inputs import Features
 from serving.query_inputs import InputSpec
 from serving.query_inputs import UnknownFeatureError
@@ -114,12 +117,17 @@ class ClientCore(abc.ABC):
             raise ValueError(f"timeout_s must be above 0. Received: {seconds}")
         return Call(seconds, time.monotonic() + seconds, self._metadata | dict(metadata or {}))
 
-    async def _retrieve(self, features: Sequence[Features], *, k: int, call: Call) -> list[Retrieved]:
+    async def _retrieve(
+        self, features: Sequence[Features], *, k: int, filters: Filters | Sequence[Filters] | None, call: Call
+    ) -> list[Retrieved]:
         if k < 1:
             raise ValueError(f"k must be at least 1. Received: {k}")
+        signature_name = SIGNATURE_RETRIEVE
+        if filters is not None:
+            signature_name, features = SIGNATURE_RETRIEVE_FILTERED, filtered(features, filters)
         answers = []
         for users in self._batches(features):
-            outputs = await self._ask(SIGNATURE_RETRIEVE, users, extra=_k_input(k, len(users)), call=call)
+            outputs = await self._ask(signature_name, users, extra=_k_input(k, len(users)), call=call)
             answers += results.retrieved(outputs, k=k)
         return answers
 
@@ -221,7 +229,7 @@ class _Served(NamedTuple):
 
     def inputs(self, signature_name: str) -> dict[str, InputSpec]:
         if signature_name not in self.signatures:
-            known = ", ".join(sorted(self.signatures))
+            known = ", ".join(sorted(name for name in self.signatures if not name.startswith("__")))
             text = f"the served model has no signature {signature_name}"
-            raise RetrieverError("FAILED_PRECONDITION", text, f"it has: {known}")
+            raise RetrieverError("FAILED_PRECONDITION", text, f"serve a version that has it; this one has: {known}")
         return input_specs(self.signatures[signature_name])

@@ -17,6 +17,7 @@ from serving import snapshot
 from serving.answers import Answer
 from serving.client import RetrieverClient
 from serving.client import RetrieverError
+from serving.query_flags import asked_filters
 from serving.query_flags import parse_flags
 from serving.query_inputs import Features
 from serving.query_inputs import read_features
@@ -70,7 +71,7 @@ def _answer(client: RetrieverClient, flags: argparse.Namespace) -> str:
             users: dict[str, Features] = {f"{flags.features.name}#{number}": user for number, user in numbered}
         else:
             users = {user_id: texts.features(user_id) for user_id in flags.user} if texts else {}
-        retrieved = client.retrieve(list(users.values()), k=flags.k)
+        retrieved = client.retrieve(list(users.values()), k=flags.k, filters=asked_filters(flags, users.values()))
         found = [
             Answer(user_id, features, answer)
             for (user_id, features), answer in zip(users.items(), retrieved, strict=True)

@@ -1,11 +1,16 @@
 """Flags of `python -m serving.query`."""
 
 import argparse
+from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from schemas.contract import HISTORY_ITEM_ID
 from schemas.contract import MODEL_NAME
 from serving.channel import Tls
+from serving.filters import Filters
+from serving.query_inputs import Features
 
 
 def parse_flags(argv: Sequence[str] | None, *, description: str) -> argparse.Namespace:
@@ -24,6 +29,7 @@ def parse_flags(argv: Sequence[str] | None, *, description: str) -> argparse.Nam
     parser.add_argument(
         "--watch_interval_s", type=_positive, default=2.0, metavar="S", help="seconds between two looks (%(default)s)"
     )
+    _add_filter_flags(parser)
     _add_server_flags(parser)
     flags = parser.parse_args(argv)
     try:
@@ -31,6 +37,41 @@ def parse_flags(argv: Sequence[str] | None, *, description: str) -> argparse.Nam
     except ValueError as error:
         parser.error(str(error))
     return flags
+
+
+def asked_filters(flags: argparse.Namespace, users: Iterable[Features]) -> list[Filters] | None:
+    """The filters of each user; None if no flag asks for any."""
+    asked = (flags.exclude_seen, flags.allow_category, flags.max_per_advertiser)
+    if not any(asked) and flags.min_price is None and flags.max_price is None:
+        return None
+    return [
+        Filters(
+            exclude_item_ids=_history(user) if flags.exclude_seen else (),
+            allow_categories=flags.allow_category,
+            min_price=flags.min_price,
+            max_price=flags.max_price,
+            max_per_advertiser=flags.max_per_advertiser,
+        )
+        for user in users
+    ]
+
+
+def _history(user: Features) -> Sequence[str]:
+    items: Any = user.get(HISTORY_ITEM_ID)
+    return items or ()
+
+
+def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
+    filters = parser.add_argument_group("filters")
+    filters.add_argument("--exclude_seen", action="store_true", help="leave out the items of the user's history")
+    filters.add_argument(
+        "--allow_category", action="append", default=[], metavar="PATH", help="only this and below; repeatable"
+    )
+    filters.add_argument("--min_price", type=float, metavar="PRICE", help="least price")
+    filters.add_argument("--max_price", type=float, metavar="PRICE", help="greatest price")
+    filters.add_argument(
+        "--max_per_advertiser", type=int, default=0, metavar="N", help="most items of one advertiser (0: no limit)"
+    )
 
 
 def _add_server_flags(parser: argparse.ArgumentParser) -> None:

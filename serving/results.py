@@ -3,6 +3,7 @@
 from typing import Any
 from typing import NamedTuple
 
+from schemas.contract import MISSING_STRING
 from schemas.contract import OUTPUT_EMBEDDING
 from schemas.contract import OUTPUT_INDEX_VERSION
 from schemas.contract import OUTPUT_ITEM_IDS
@@ -17,7 +18,7 @@ class Retrieved(NamedTuple):
     """One user's items, best first, and the versions that answered.
 
     Attributes:
-        item_ids: `k` of them, fewer if the served model returns fewer.
+        item_ids: `k` of them, fewer where no further item is left.
         scores: Of the items, comparable within one `model_version` only: the inner product of the user's and the item's
             vector, plus the bonus of an item that is in the history or goes with it. They have no fixed range.
         model_version: Of the trained towers.
@@ -67,12 +68,13 @@ class RetrieverError(Exception):
 
 
 def retrieved(outputs: Any, *, k: int) -> list[Retrieved]:
-    """The best `k` of each row of the `retrieve` signature's outputs, which has more if requests were merged."""
+    """The best `k` of each row of outputs, which has more if requests were merged, without the padding of a short one."""
     item_ids, scores = (tensor_values.decode(outputs[name]) for name in (OUTPUT_ITEM_IDS, OUTPUT_SCORES))
-    return [
-        Retrieved([item_id.decode() for item_id in row_ids[:k]], row_scores[:k], *versions)
-        for row_ids, row_scores, versions in zip(item_ids.rows(), scores.rows(), _versions(outputs), strict=True)
-    ]
+    answers = []
+    for row_ids, row_scores, versions in zip(item_ids.rows(), scores.rows(), _versions(outputs), strict=True):
+        found = [item_id.decode() for item_id in row_ids[:k] if item_id != MISSING_STRING.encode()]
+        answers.append(Retrieved(found, row_scores[: len(found)], *versions))
+    return answers
 
 
 def embedded(outputs: Any) -> list[Embedded]:

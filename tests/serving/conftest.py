@@ -294,13 +294,25 @@ def save_numbers(path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def retriever_server(toy, tmp_path_factory) -> Iterator[InProcessServer]:
+def serve_in_process() -> Iterator[Callable[[Path], InProcessServer]]:
+    """Serves a folder of versions as `retriever`, in this process."""
+    started: list[InProcessServer] = []
+
+    def serve(base_path: Path) -> InProcessServer:
+        started.append(InProcessServer(base_path, "retriever"))
+        return started[-1]
+
+    yield serve
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def retriever_server(toy, tmp_path_factory, serve_in_process) -> InProcessServer:
     """Version 1 of the toy retriever, in this process."""
     base_path = tmp_path_factory.mktemp("in_process")
     toy.save(base_path / "1", 1)
-    server = InProcessServer(base_path, "retriever")
-    yield server
-    server.stop()
+    return serve_in_process(base_path)
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def test_features_from_a_file_need_no_snapshot(model_server, toy, tmp_path):
     flags = (f"--features={features}", "--k=20")
     status, out, err = query(*flags, server=model_server.address, cache=tmp_path)
     assert (status, err) == (0, "")
-    assert out.count("8 of the 20 items asked for: the served model returns no more.") == 2
+    assert out.count("8 of the 20 items asked for: no more are left.") == 2
     assert out.count("No history") == 2
     first = out.splitlines()[out.splitlines().index("Retrieved") + 2]
     assert first.split()[1] == toy.retrieve({"country": "FR"}, version=1, k=1)[0][0]

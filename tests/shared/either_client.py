@@ -41,9 +41,9 @@ def run_steps(request):
 def retrieve(run_steps):
     """Asks once with a new client; returns the answers, or raises."""
 
-    def retrieve(server, users, *, k=3, **options):
+    def retrieve(server, users, *, k=3, filters=None, **options):
         async def once(client, ask):
-            return await ask(client.retrieve(users, k=k))
+            return await ask(client.retrieve(users, k=k, filters=filters))
 
         return run_steps(once, server, **options)
 

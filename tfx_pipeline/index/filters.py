@@ -47,6 +47,16 @@ class Rules(NamedTuple):
     max_per_advertiser: tf.Tensor
 
 
+RULES_SPEC = Rules(
+    tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None, None], tf.bool),
+    tf.TensorSpec([None, None], tf.bool),
+    tf.TensorSpec([None], tf.float32),
+    tf.TensorSpec([None], tf.float32),
+    tf.TensorSpec([None], tf.int32),
+)
+
+
 class ItemFilters(tf.Module):
     """What filters know of the items; prices and availability may be assigned in a loaded SavedModel.
 

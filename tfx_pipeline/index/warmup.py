@@ -14,10 +14,14 @@ from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from schemas import contract
+from tfx_pipeline.index.filters import INPUT_SPECS
 
 _READ = 512
 _BATCH = 4
 _KS = (10, 100)
+_NO_FILTERS = {tf.string: contract.MISSING_STRING, tf.float32: contract.MISSING_FLOAT, tf.int32: 0}
+_FILTERS = {tf.string: "unknown", tf.float32: float("inf"), tf.int32: 1}
+"""Values of all filters, by type."""
 
 
 def first_queries(files: Sequence[str]) -> list[bytes]:
@@ -32,7 +36,8 @@ def write_warmup_requests(
     """Writes the file into a SavedModel that no server reads yet.
 
     Batches are the user with the shortest history, the one with the longest, and a few between; each is asked of
-    `embed_query`, of `serving_default`, and of `retrieve` for 10, 100 and `max_k` items.
+    `embed_query`, of `serving_default`, of `retrieve` for 10, 100 and `max_k` items, and of `retrieve_filtered` without
+    filters, and with some that nothing passes, so that all items are looked at.
 
     Args:
         saved_model: Folder of the retriever.
@@ -69,6 +74,13 @@ def _requests(
     yield _request(contract.SIGNATURE_EMBED_QUERY, named)
     for k in sorted({min(k, max_k) for k in (*_KS, max_k)}):
         yield _request(contract.SIGNATURE_RETRIEVE, {**named, contract.INPUT_K: tf.fill([len(batch)], k)})
+    for values in (_NO_FILTERS, _FILTERS):
+        filters = {
+            name: tf.fill([len(batch), *[1] * (spec.shape.rank - 1)], tf.constant(values[spec.dtype], spec.dtype))
+            for name, spec in INPUT_SPECS.items()
+        }
+        wanted = tf.fill([len(batch)], min(_KS[0], max_k))
+        yield _request(contract.SIGNATURE_RETRIEVE_FILTERED, {**named, **filters, contract.INPUT_K: wanted})
 
 
 def _named_inputs(batch: Sequence[bytes], specs: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:

@@ -54,6 +54,7 @@ def test_real_rows_are_asked_of_every_query_signature_with_all_inputs_in_their_t
         "serving_default": 3,
         "embed_query": 3,
         "retrieve": 6,
+        "retrieve_filtered": 6,
     }
     assert [inputs["k"].tolist() for inputs in requests["retrieve"]] == [[10], [24], [10], [24], [10] * 4, [24] * 4]
     for name, found in requests.items():
@@ -73,6 +74,16 @@ def test_every_request_is_answered_and_named_inputs_say_what_the_examples_say(wa
         np.testing.assert_allclose(answer["scores"], by_examples["scores"][:, :k], atol=1e-5)
         embedded = ask(loaded, "embed_query", requests["embed_query"][position // 2])
         assert embedded["embedding"].shape[0] == len(inputs["k"])
+
+
+def test_filters_are_warmed_up_with_all_items_and_with_none(warm):
+    requests, loaded = warm
+    for position, inputs in enumerate(requests["retrieve_filtered"]):
+        answer = ask(loaded, "retrieve_filtered", inputs)
+        assert answer["num_found"].numpy().tolist() == [10 if position % 2 == 0 else 0] * len(inputs["k"])
+        if position % 2 == 0:
+            unfiltered = ask(loaded, "serving_default", requests["serving_default"][position // 2])
+            np.testing.assert_array_equal(answer["item_ids"], unfiltered["item_ids"][:, :10])
 
 
 def test_the_shortest_and_the_longest_history_are_asked_alone(market, write):
