@@ -13,14 +13,18 @@ pytest_plugins = ("either_client", "fresh_process", "planted_market", "planted_m
 
 _ROOT = Path(__file__).parents[1]
 _NEEDS_MARKET = re.compile(r"def \w+\([^)]*\b(market|trained|towers|planted_retriever)\b")
+_NEEDS_SIMULATED = re.compile(r"def \w+\([^)]*\bsimulated\b")
 
 
 class _ByFile(LoadFileScheduling):
-    """Tests of one file run in one process, and so do all that need the market: making it and training takes a minute."""
+    """Tests of one file run in one process, and so do all that need one market: making it and training takes a minute."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "market" if _NEEDS_MARKET.search((_ROOT / file).read_text()) else file
+        text = (_ROOT / file).read_text()
+        if _NEEDS_SIMULATED.search(text):
+            return "simulated"
+        return "market" if _NEEDS_MARKET.search(text) else file
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -25,9 +25,9 @@ from tfx_pipeline.local_runner import launch
 from tfx_pipeline.local_runner import require_push
 from tfx_pipeline.root_lock import locked
 
-_RUN_METRICS = "metrics.json"
+_METADATA = "metadata.sqlite"
 _COMPONENTS, _COMPONENTS_OF_CHANGES = 11, 5
-_SECTIONS = ("examples", "index", "evaluation", "refresh")
+_SECTIONS = ("examples", "index", "evaluation", "push", "refresh")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,88 +38,71 @@ def main(argv: list[str] | None = None) -> int:
     log_file = flags.root / "logs" / f"refresh-{run_id}.log"
 
     def run() -> str:
-        recorded = read_recorded(flags.root)
-        values = {name: fields for name, fields in recorded["config"].items() if name in _SECTIONS}
-        config = configs.restored_config(values, settings=flags.set)
+        if not (flags.root / _METADATA).is_file():
+            raise ValueError(
+                f"--root must be that of a finished run of tfx_pipeline.local_runner. Received: {flags.root}, "
+                f"without {_METADATA}."
+            )
         num_components = _COMPONENTS_OF_CHANGES if flags.changes else _COMPONENTS
         with locked(flags.root), logs.logs_to(log_file, num_components=num_components):
-            if flags.changes:
-                return _change(flags, config, run_id=run_id)
-            return _refresh(flags, config, recorded["data"], run_id=run_id)
+            return _run(flags, run_id=run_id)
 
     return exit_status(run, log_file=log_file)
 
 
-def read_recorded(root: Path) -> dict[str, Any]:
-    """What the last run in the root wrote of itself.
-
-    Raises:
-        ValueError: no run ended there.
-    """
-    file = root / _RUN_METRICS
-    if not file.is_file():
-        raise ValueError(
-            f"--root must be that of a finished run of tfx_pipeline.local_runner. Received: {root}, without {_RUN_METRICS}."
-        )
-    return json.loads(file.read_text())
-
-
-def _refresh(flags: argparse.Namespace, config: configs.RunConfig, data: dict[str, str], *, run_id: str) -> str:
-    """Origin, schema, pipeline, verdict, snapshot."""
-    from tfx_pipeline import dataset as datasets  # after the environment is quiet: these import TensorFlow
-    from tfx_pipeline import refresh_pipeline as pipelines
-    from tfx_pipeline import refresh_report
+def _run(flags: argparse.Namespace, *, run_id: str) -> str:
+    """Origin, configuration, pipeline, verdict, snapshot."""
+    from tfx_pipeline import refresh_report  # after the environment is quiet: these import TensorFlow
     from tfx_pipeline.pipeline import Places
+    from tfx_pipeline.report import read_pushed_metrics
     from tfx_pipeline.run_record import read_last_run
     from tfx_pipeline.served_run import read_served_run
 
     started_s = time.monotonic()
-    root, folder = flags.root.resolve(), flags.items.resolve()
-    places = Places.below(root, dataset=folder, schema_file=root)
+    root = flags.root.resolve()
+    places = Places.below(root, dataset=(flags.changes or flags.items).resolve(), schema_file=root / "schema")
     served = read_served_run(places.metadata, places.serving)
-    schema, schema_file = datasets.catalog_schema(served.schema, folder, root / "schema")
-    pipeline = pipelines.create_refresh_pipeline(
-        dataclasses.replace(places, schema_file=schema_file),
-        schema,
-        config,
-        items=pipelines.NewData(str(folder), json.dumps(datasets.fingerprint(folder))),
-        served=served,
-        run_id=run_id,
-        beam_args=[*flags.beam_arg] or ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
-    )
+    recorded = read_pushed_metrics(root, served.model_version)
+    sections = {name: fields for name, fields in recorded["config"].items() if name in _SECTIONS}
+    config = configs.restored_config(sections, settings=flags.set)
+    make_pipeline = _changes_pipeline if flags.changes else _refresh_pipeline
+    pipeline = make_pipeline(places, config, served, run_id=run_id, beam_args=flags.beam_arg)
     launch(pipeline)
     record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
     metrics = refresh_report.write_metrics(root, record)
     _require_served(record, metrics, places)
-    refresh_report.write_user_snapshot(root, record, served, data)
-    return refresh_report.summary(metrics, replaced=served.version, seconds=time.monotonic() - started_s)
+    refresh_report.write_user_snapshot(root, record, served, recorded["data"])
+    return refresh_report.summary(metrics, record, replaced=served.version, seconds=time.monotonic() - started_s)
 
 
-def _change(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -> str:
-    """Origin, pipeline, verdict, snapshot."""
+def _refresh_pipeline(places: Any, config: configs.RunConfig, served: Any, *, run_id: str, beam_args: list[str]) -> Any:
     from tfx_pipeline import dataset as datasets
     from tfx_pipeline import refresh_pipeline as pipelines
-    from tfx_pipeline import refresh_report
-    from tfx_pipeline.pipeline import Places
-    from tfx_pipeline.run_record import read_last_run
-    from tfx_pipeline.served_run import read_served_run
 
-    started_s = time.monotonic()
-    root, path = flags.root.resolve(), flags.changes.resolve()
-    places = Places.below(root, dataset=path, schema_file=root)
-    served = read_served_run(places.metadata, places.serving)
-    pipeline = pipelines.create_changes_pipeline(
-        places,
+    schema, file = datasets.catalog_schema(served.schema, places.dataset, places.schema_file)
+    return pipelines.create_refresh_pipeline(
+        dataclasses.replace(places, schema_file=file),
+        schema,
         config,
-        changes=pipelines.NewData(str(path), json.dumps(datasets.fingerprint(path))),
+        fingerprint=json.dumps(datasets.fingerprint(places.dataset)),
         served=served,
         run_id=run_id,
+        beam_args=beam_args or ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
     )
-    launch(pipeline)
-    record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
-    _require_served(record, {}, places)
-    refresh_report.change_user_snapshot(root, record, served)
-    return refresh_report.summary_of_changes(record, replaced=served.version, seconds=time.monotonic() - started_s)
+
+
+def _changes_pipeline(places: Any, config: configs.RunConfig, served: Any, *, run_id: str, beam_args: list[str]) -> Any:
+    from tfx_pipeline import dataset as datasets
+    from tfx_pipeline import refresh_pipeline as pipelines
+
+    return pipelines.create_changes_pipeline(
+        places,
+        config,
+        fingerprint=json.dumps(datasets.fingerprint(places.dataset)),
+        served=served,
+        run_id=run_id,
+        beam_args=beam_args,
+    )
 
 
 def _require_served(record: Any, metrics: dict[str, Any], places: Any) -> None:

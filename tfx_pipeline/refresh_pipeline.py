@@ -1,7 +1,6 @@
 """The two pipelines of a refresh: a new catalogue for trained towers, and new prices for a served retriever."""
 
 import json
-from dataclasses import dataclass
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -25,25 +24,12 @@ from tfx_pipeline.served_run import ServedRun
 PIPELINE_NAME = "conversion_retrieval_refresh"
 
 
-@dataclass(frozen=True)
-class NewData:
-    """What a refresh brings.
-
-    Attributes:
-        path: folder or file.
-        fingerprint: changes with the files.
-    """
-
-    path: str
-    fingerprint: str
-
-
 def create_refresh_pipeline(
     places: Places,
     schema: schema_pb2.Schema,
     config: RunConfig,
     *,
-    items: NewData,
+    fingerprint: str,
     served: ServedRun,
     run_id: str,
     beam_args: list[str],
@@ -51,10 +37,10 @@ def create_refresh_pipeline(
     """From item shards to a pushed retriever with the towers of the one that is served.
 
     Args:
-        places: folders and files of the root; `schema_file` is the catalogue's.
+        places: folders and files of the root; `dataset` holds the item shards, `schema_file` is the catalogue's.
         schema: content of `places.schema_file`.
         config: options of the run, and of the refresh.
-        items: the new catalogue.
+        fingerprint: of the shards.
         served: what is replaced.
         run_id: distinct by run.
         beam_args: of every Beam stage.
@@ -67,8 +53,8 @@ def create_refresh_pipeline(
     # Turns the items into the split catalog, with the popularity that the training run knows.
     example_gen = CatalogExampleGen(
         known=trained.outputs["result"],
-        items=items.path,
-        fingerprint=items.fingerprint,
+        items=str(places.dataset),
+        fingerprint=fingerprint,
         schema=text_format.MessageToString(schema),
         examples_config=json.dumps(config.examples.to_dict()),
         refresh_config=json.dumps(config.refresh.to_dict()),
@@ -116,16 +102,17 @@ def create_refresh_pipeline(
 
 
 def create_changes_pipeline(
-    places: Places, config: RunConfig, *, changes: NewData, served: ServedRun, run_id: str
+    places: Places, config: RunConfig, *, fingerprint: str, served: ServedRun, run_id: str, beam_args: list[str]
 ) -> tfx.dsl.Pipeline:
     """From changed prices and availability to a pushed retriever that is else the served one.
 
     Args:
-        places: folders and files of the root.
+        places: folders and files of the root; `dataset` holds the columns `item_id` and any of `price` and `is_available`.
         config: options of the run.
-        changes: files with the columns `item_id` and any of `price` and `is_available`.
+        fingerprint: of the dataset.
         served: what is changed.
         run_id: distinct by run.
+        beam_args: of every Beam stage.
     """
     trained = _imported("TrainedExamples", str(served.examples), Examples)
     replaced = _imported("ServedRetriever", str(served.retriever), Model)
@@ -133,13 +120,13 @@ def create_changes_pipeline(
     # Writes the served retriever anew with other prices and availability, under a new version.
     changer = CatalogChanger(
         served=replaced.outputs["result"],
-        changes=changes.path,
-        fingerprint=changes.fingerprint,
+        changes=str(places.dataset),
+        fingerprint=fingerprint,
         max_id_length=config.examples.max_id_length,
         code_digest=digest.code_digest(digest.CHANGES_CODE),
     )
     nodes = [trained, replaced, changer, *_push(trained, changer, None, config, places=places, run_id=run_id)]
-    return _pipeline(nodes, places, [])
+    return _pipeline(nodes, places, beam_args)
 
 
 def _imported(name: str, uri: str, kind: type) -> tfx.dsl.Importer:

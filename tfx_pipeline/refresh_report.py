@@ -33,53 +33,44 @@ def write_metrics(root: Path, record: RunRecord) -> dict[str, Any]:
 
 
 def write_user_snapshot(root: Path, record: RunRecord, served: ServedRun, data: dict[str, str]) -> None:
-    """The users of the training run beside the new items."""
-    write_snapshot(
-        str(served.examples),
-        root / "serving" / SNAPSHOT_FILE,
-        source=data["source"],
-        notice=data["notice"],
-        catalog_uri=str(record.uri("CatalogExampleGen.examples")),
-    )
+    """The users of the training run beside the new items, or the items that are there with the prices that changed."""
+    path = root / "serving" / SNAPSHOT_FILE
+    if catalog := record.uri("CatalogExampleGen.examples"):
+        texts = {"source": data["source"], "notice": data["notice"]}
+        write_snapshot(str(served.examples), path, **texts, catalog_uri=str(catalog))
+    elif (changed := record.uri("CatalogChanger.retriever")) and path.exists():
+        before, after = catalog_below(served.retriever), catalog_below(changed)
+        is_new = ~np.isnan(after.prices) & (after.prices != before.prices)
+        prices = zip(after.item_ids[is_new], after.prices[is_new], strict=True)
+        change_prices(path, {item_id.decode(): price for item_id, price in prices})
 
 
-def change_user_snapshot(root: Path, record: RunRecord, served: ServedRun) -> None:
-    """Takes over the prices that changed."""
-    new = record.uri("CatalogChanger.retriever")
-    snapshot = root / "serving" / SNAPSHOT_FILE
-    if new is None or not snapshot.exists():
-        return
-    before, after = catalog_below(served.retriever), catalog_below(new)
-    has_changed = ~np.isnan(after.prices) & (after.prices != before.prices)
-    prices = zip(after.item_ids[has_changed], after.prices[has_changed], strict=True)
-    change_prices(snapshot, {item_id.decode(): price for item_id, price in prices})
+def summary(metrics: dict[str, Any], record: RunRecord, *, replaced: str, seconds: float) -> str:
+    """Versions, what became of the items and, of a whole catalogue, recall."""
+    head = f"\nPushed version {record.pushed_version} in place of {replaced} in {seconds:.0f} s"
+    return "\n".join([head, *(_of_catalog(metrics) if metrics else _of_changes(record))])
 
 
-def summary(metrics: dict[str, Any], *, replaced: str, seconds: float) -> str:
-    """Versions, what became of the items, and recall."""
+def _of_catalog(metrics: dict[str, Any]) -> list[str]:
     found = metrics["eval"]["all"]
-    index = {name: value for name, value in metrics["index"].items() if name.startswith("recall")}
-    recalls = ", ".join(f"{name}: {found['model'][name]:.3f}" for name in found["model"])
-    popularity = ", ".join(f"{value:.3f}" for value in found["popularity"].values())
-    return (
-        f"\nPushed version {metrics['pushed_version']} in place of {replaced} in {seconds:.0f} s, "
-        f"with the towers of {metrics['model_version']}\n"
-        f"Catalogue: {metrics['num_items']:,} items, {metrics['num_known']:,} known to the training run, "
-        f"{metrics['num_new']:,} new; {metrics['num_removed']:,} of the {metrics['num_served']:,} that were served are gone\n"
-        f"Index {metrics['index']['kind']}: "
-        + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in index.items())
-        + f"\nOn {found['num_rows']:,} conversions ({metrics['num_conversions_gone']:,} of items that are gone): "
-        f"{recalls} (popularity: {popularity})"
+    (index_recall,) = ((name, value) for name, value in metrics["index"].items() if name.startswith("recall"))
+    recalls = ", ".join(
+        f"{name} {value:.3f} ({found['popularity'][name]:.3f})" for name, value in found["model"].items()
     )
+    return [
+        f"Catalogue: {metrics['num_items']:,} items, {metrics['num_known']:,} known to the training run of version "
+        f"{metrics['model_version']}, {metrics['num_new']:,} new; {metrics['num_removed']:,} of the "
+        f"{metrics['num_served']:,} that were served are gone",
+        f"Index: {metrics['index']['kind']}, {index_recall[0].replace('_', ' ')} {index_recall[1]:.4f}",
+        f"Eval, each conversion ({found['num_rows']:,}; {metrics['num_conversions_gone']:,} of items that are gone), model "
+        f"(popularity): {recalls}",
+    ]
 
 
-def summary_of_changes(record: RunRecord, *, replaced: str, seconds: float) -> str:
-    """Versions, and how many items changed."""
+def _of_changes(record: RunRecord) -> list[str]:
     counts = record.artifacts["CatalogChanger.retriever"].custom_properties
-    changed, unknown, dropped = (
-        counts[name].int_value for name in (NUM_CHANGED_PROPERTY, NUM_UNKNOWN_PROPERTY, NUM_DROPPED_PROPERTY)
-    )
-    return (
-        f"\nPushed version {record.pushed_version} in place of {replaced} in {seconds:.0f} s\n"
-        f"Changed {changed:,} items; passed over {unknown:,} that the catalogue does not have and {dropped:,} unusable values"
-    )
+    names = (NUM_CHANGED_PROPERTY, NUM_UNKNOWN_PROPERTY, NUM_DROPPED_PROPERTY)
+    changed, unknown, dropped = (counts[name].int_value for name in names)
+    return [
+        f"Changed {changed:,} items; passed over {unknown:,} of no item in the catalogue and {dropped:,} unusable values"
+    ]

@@ -1,24 +1,37 @@
 """Runs the pipeline as a user would, in processes of their own, and kills it where a test wants."""
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 _TIMEOUT_S = 1200
+_MARKET = (
+    "--source=marketplace_simulator",
+    "--set=source.num_users=400",
+    "--set=source.num_items=500",
+    "--set=source.num_advertisers=30",
+    "--set=source.num_categories=10",
+    "--set=trainer.epochs=6",
+    "--set=trainer.batch_size=512",
+)
 
 
 class Runner:
-    """The local runner on one root folder."""
+    """The local runner, or another command, on one root folder."""
 
-    def __init__(self, root: Path, *arguments: str) -> None:
+    def __init__(self, root: Path, *arguments: str, module: str = "tfx_pipeline.local_runner") -> None:
         self.root = root
-        self._command = [sys.executable, "-m", "tfx_pipeline.local_runner", f"--root={root}", *arguments]
+        self._command = [sys.executable, "-m", module, f"--root={root}", *arguments]
         self._environment = {**os.environ, "XDG_CACHE_HOME": str(root / "cache")}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
@@ -75,6 +88,53 @@ class Runner:
 def runner_type() -> type[Runner]:
     """The class, as a fixture: a dependency installs a top-level package `tests`, so tests import nothing from here."""
     return Runner
+
+
+class Simulated(NamedTuple):
+    """A tiny simulated market, whose run was killed in the first heavy component and in the middle of training.
+
+    Attributes:
+        runner: on its root.
+        versions_after_kills: what was served after each.
+        finished: the run that went to the end.
+    """
+
+    runner: Runner
+    versions_after_kills: list[list[str]]
+    finished: subprocess.CompletedProcess
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """Trained once for all files that need it, which run in one process; only `simulated_market_test` writes to its root."""
+    runner = Runner(tmp_path_factory.mktemp("market") / "root", *_MARKET)
+    versions = []
+    for component, after in (("MarketplaceExampleGen", ""), ("Trainer", "Training on")):
+        runner.kill_in(component, after=after)
+        versions.append(runner.versions)
+    return Simulated(runner, versions, runner.run())
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Callable[[Path], contextlib.AbstractContextManager[str]]:
+    """Serves the versions below a folder in a process of their own; a context manager of the address."""
+    return _model_server
+
+
+@contextlib.contextmanager
+def _model_server(base: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "serving.model_server", "--port=0", f"--model_base_path={base}"]
+    server = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    try:
+        for line in server.stdout or ():
+            if found := re.search(r"Serving retriever version \d+ at (\S+)", line):
+                yield found.group(1)
+                break
+    finally:
+        server.terminate()
+        assert server.wait(timeout=60) == 0
+        if server.stdout:
+            server.stdout.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,63 +15,29 @@ from serving.client import RetrieverClient
 
 pytestmark = pytest.mark.e2e
 
-_MARKET = [
-    "--source=marketplace_simulator",
-    "--set=source.num_users=400",
-    "--set=source.num_items=500",
-    "--set=source.num_advertisers=30",
-    "--set=source.num_categories=10",
-    "--set=trainer.epochs=6",
-    "--set=trainer.batch_size=512",
-]
 _TOWERS_ALONE = ["--set=evaluation.min_lift=1000", "--set=trainer.num_neighbors=0"]
 """Nothing is pushed, and what is measured is learned by steps: neighbours are counted before the first."""
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory, runner_type: type) -> Any:
-    return runner_type(tmp_path_factory.mktemp("market") / "root", *_MARKET)
+def runner(simulated: Any) -> Any:
+    return simulated.runner
 
 
 @pytest.fixture(scope="module")
-def versions_after_kills(runner: Any) -> list[list[str]]:
-    """What was served after a kill in the first heavy component and after one in the middle of training."""
-    found = []
-    runner.kill_in("MarketplaceExampleGen")
-    found.append(runner.versions)
-    runner.kill_in("Trainer", after="Training on")
-    found.append(runner.versions)
-    return found
+def metrics(simulated: Any) -> dict:
+    assert simulated.finished.returncode == 0, simulated.finished.stderr
+    return json.loads((simulated.runner.root / "metrics.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def finished(runner: Any, versions_after_kills: list[list[str]]) -> subprocess.CompletedProcess:
-    return runner.run()
+def address(runner: Any, metrics: dict, model_server: Any) -> Iterator[str]:
+    with model_server(runner.root / "serving" / "retriever") as address:
+        yield address
 
 
-@pytest.fixture(scope="module")
-def metrics(runner: Any, finished: subprocess.CompletedProcess) -> dict:
-    assert finished.returncode == 0, finished.stderr
-    return json.loads((runner.root / "metrics.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def address(runner: Any, metrics: dict, project: Path) -> Iterator[str]:
-    base = runner.root / "serving" / "retriever"
-    command = [sys.executable, "-m", "serving.model_server", "--port=0", f"--model_base_path={base}"]
-    server = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
-    for line in server.stdout or ():
-        if found := re.search(r"Serving retriever version \d+ at (\S+)", line):
-            yield found.group(1)
-            break
-    server.terminate()
-    assert server.wait(timeout=60) == 0
-    if server.stdout:
-        server.stdout.close()
-
-
-def test_a_killed_run_pushes_nothing(versions_after_kills: list[list[str]]) -> None:
-    assert versions_after_kills == [[], []]
+def test_a_killed_run_pushes_nothing(simulated: Any) -> None:
+    assert simulated.versions_after_kills == [[], []]
 
 
 def test_the_resumed_run_pushes_the_version_that_the_metrics_name(runner: Any, metrics: dict) -> None:
@@ -79,9 +45,9 @@ def test_the_resumed_run_pushes_the_version_that_the_metrics_name(runner: Any, m
     assert metrics["model_version"] == metrics["index_version"] == metrics["pushed_version"]
 
 
-def test_the_resumed_run_does_not_repeat_finished_components(finished: subprocess.CompletedProcess) -> None:
+def test_the_resumed_run_does_not_repeat_finished_components(simulated: Any) -> None:
     # ExampleGen completed in the second run: from the cache it takes no time worth a second.
-    seconds = re.search(r"MarketplaceExampleGen\n\s+done in (\d+) s", finished.stderr)
+    seconds = re.search(r"MarketplaceExampleGen\n\s+done in (\d+) s", simulated.finished.stderr)
     assert seconds
     assert int(seconds.group(1)) <= 2
 

@@ -192,5 +192,5 @@ def test_a_refresh_needs_every_column_that_the_towers_were_trained_with(feed, tm
     with pytest.raises(ValueError, match="--items must be a folder with at least one non-empty shard of items"):
         catalog_schema(trained, items, tmp_path / "schemas")
     (items / "part.csv").write_text("item_id,title,price\nk,t,3.5\n")
-    with pytest.raises(ValueError, match="--items must have every column .* without embedding; add the column"):
+    with pytest.raises(ValueError, match=r"--items must have every column .* without embedding; add the column"):
         catalog_schema(trained, items, tmp_path / "schemas")

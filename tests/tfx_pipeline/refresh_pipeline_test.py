@@ -5,13 +5,12 @@ import pytest
 from schemas.load import load_schema
 from tfx_pipeline.configs import build_config
 from tfx_pipeline.pipeline import Places
-from tfx_pipeline.refresh_pipeline import NewData
 from tfx_pipeline.refresh_pipeline import create_changes_pipeline
 from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
 from tfx_pipeline.served_run import ServedRun
 
 SERVED = ServedRun("2", "1", Path("retriever"), Path("towers"), Path("examples"), Path("schema.pbtxt"))
-DATA = NewData("feed", "fingerprint")
+GIVEN = {"fingerprint": "print", "served": SERVED, "run_id": "1", "beam_args": []}
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +21,12 @@ def places(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def refresh(places):
-    given = {"items": DATA, "served": SERVED, "run_id": "1", "beam_args": []}
-    return create_refresh_pipeline(places, load_schema(), build_config("tables"), **given).components
+    return create_refresh_pipeline(places, load_schema(), build_config("tables"), **GIVEN).components
 
 
 @pytest.fixture(scope="module")
 def changes(places):
-    return create_changes_pipeline(places, changes=DATA, served=SERVED, max_id_length=9, run_id="1").components
+    return create_changes_pipeline(places, max_id_length=9, **GIVEN).components
 
 
 @pytest.mark.parametrize(
@@ -56,7 +54,7 @@ def test_a_change_of_our_code_or_of_the_data_is_seen_by_the_cache(request, pipel
     for node in components:
         assert ("code_digest" in str(node.exec_properties)) == (node.id not in stock), node.id
     (reader,) = (node for node in components if node.id in ("CatalogExampleGen", "CatalogChanger"))
-    assert reader.exec_properties["fingerprint"] == "fingerprint"
+    assert reader.exec_properties["fingerprint"] == "print"
 
 
 def test_the_cache_never_answers_with_a_version_that_was_replaced_since(refresh):

@@ -60,6 +60,12 @@ def test_an_anomaly_names_split_feature_and_what_is_wrong(validate):
         validate({**_GOOD, "train": bad})
 
 
+def test_the_catalogue_of_a_refresh_is_held_to_the_schema_alone(validate):
+    validate({"catalog": {**_ITEM, "is_available": 1.0}})
+    with pytest.raises(ValueError, match=r"1 anomalies: catalog: feature 'is_available': .* Mend the data"):
+        validate({"catalog": {**_ITEM, "is_available": 7.0}})
+
+
 def test_what_a_split_must_have_is_missed(validate):
     without = {name: value for name, value in _GOOD["catalog"].items() if name != "item_id"}
     with pytest.raises(ValueError, match="catalog: feature 'item_id': "):
