@@ -100,7 +100,7 @@ def test_residuals_order_nearly_as_floats(index, search, data):
 
 
 def test_blocks_with_too_few_items_are_filled_up_exactly():
-    """200 blocks of one item: each alone in its leaf."""
+    """The best items are outliers in leaves of a few: three blocks hold fewer than 90."""
     items = np.vstack([np.zeros((3_000, 4)), 100 * np.random.default_rng(1).normal(size=(200, 4))]).astype(np.float32)
     index = IvfIndex(items)
     queries = np.random.default_rng(2).normal(size=(5, 4)).astype(np.float32)

@@ -23,9 +23,9 @@ def test_every_item_is_in_one_block(num_items):
 
 
 def test_a_leaf_is_cut_along_its_longest_axis():
-    """128 items on two short lines, far apart on the second axis only: fewer than two leaves' worth would be one leaf."""
+    """100 items are one leaf and two blocks: the halves lie far apart on the second axis."""
     random = np.random.default_rng(3)
     side = random.permutation(np.repeat([-5.0, 5.0], 50))
     items = np.stack([random.normal(size=100), side], axis=1).astype(np.float32)
-    blocks = partition(items)  # 100 items: one leaf, two blocks
+    blocks = partition(items)
     assert [len(set(side[row[row >= 0]])) for row in blocks] == [1, 1]
