@@ -101,7 +101,10 @@ class Retriever(tf.Module):
         num_lowered = tf.reduce_max(tf.pad(tf.math.count_nonzero(bonuses < 0, axis=1, dtype=tf.int32), [[1, 0]]))
         scores, positions = self._index(vectors, tf.minimum(k + num_lowered, num_items))
         is_listed = tf.reduce_any(positions[:, :, tf.newaxis] == listed[:, tf.newaxis, :], axis=2)
-        products = tf.einsum("bd,bnd->bn", vectors, tf.gather(self._index.vectors, tf.maximum(listed, 0)))
+        item_vectors = (
+            self._index.vectors.read_value()
+        )  # once a variable was gathered from, each later read copies it whole
+        products = tf.einsum("bd,bnd->bn", vectors, tf.gather(item_vectors, tf.maximum(listed, 0)))
         nothing = tf.constant(tf.float32.min)
         scores = tf.concat(
             [tf.where(is_listed, nothing, scores), tf.where(listed < 0, nothing, products + bonuses)], axis=1
