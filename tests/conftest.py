@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parent / "shared"))
 pytest_plugins = ("either_client", "fresh_process", "planted_market", "planted_model", "planted_retriever", "relay")
 
 _ROOT = Path(__file__).parents[1]
-_NEEDS_MARKET = re.compile(r"def \w+\([^)]*\b(market|trained|towers|planted_retriever)\b")
+_NEEDS_MARKET = re.compile(r"def \w+\([^)]*\b(market|trained|towers|market_catalog|planted_retriever)\b")
 _NEEDS_SIMULATED = re.compile(r"def \w+\([^)]*\bsimulated\b")
 
 

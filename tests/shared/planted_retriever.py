@@ -29,19 +29,17 @@ class PlantedRetriever:
 
 
 @pytest.fixture(scope="session")
-def planted_retriever(market, towers, tmp_path_factory):
+def planted_retriever(market, towers, market_catalog, tmp_path_factory):
     import tensorflow as tf
 
     from schemas import contract
-    from tfx_pipeline.index.catalog import embed_catalog
     from tfx_pipeline.index.retriever import Retriever
     from tfx_pipeline.index.retriever import export_retriever
     from tfx_pipeline.index.retriever import input_specs
     from tfx_pipeline.index.warmup import write_warmup_requests
 
-    catalog = embed_catalog(towers, market.raw_files["catalog"])
     versions = {"model_version": MODEL_VERSION, "index_version": INDEX_VERSION}
-    module = Retriever(towers, catalog, kind="exact", max_k=1000, **versions)
+    module = Retriever(towers, market_catalog, kind="exact", max_k=1000, **versions)
     folder = tmp_path_factory.mktemp("served") / INDEX_VERSION
     export_retriever(module, str(folder))
     bought = {"history_item_id": ["b03-ü東"], "history_event": ["purchase"], "history_age_days": [3.0]}
@@ -53,16 +51,16 @@ def planted_retriever(market, towers, tmp_path_factory):
         missing = contract.MISSING_STRING if feature.is_string else contract.MISSING_FLOAT
         inputs[feature.name] = tf.constant([bought.get(feature.name, missing)])
     embedded = towers.signatures["embed_query"](**inputs)
-    scores = catalog.vectors @ embedded["embedding"].numpy()[0]
+    scores = market_catalog.vectors @ embedded["embedding"].numpy()[0]
     for item, bonus in zip(embedded["bonus_items"].numpy()[0], embedded["bonuses"].numpy()[0], strict=True):
         if item != 0:
-            scores[catalog.indices == item] += bonus
+            scores[market_catalog.indices == item] += bonus
     order = np.argsort(-scores)
 
     def best(k):
-        return [item_id.decode() for item_id in catalog.item_ids[order[:k]]], scores[order[:k]]
+        return [item_id.decode() for item_id in market_catalog.item_ids[order[:k]]], scores[order[:k]]
 
-    return PlantedRetriever(folder, catalog, inputs, best)
+    return PlantedRetriever(folder, market_catalog, inputs, best)
 
 
 @pytest.fixture(scope="session")

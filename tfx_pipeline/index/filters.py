@@ -10,6 +10,7 @@ from schemas.tables import CATEGORY_SEPARATOR
 from tfx_pipeline.index.catalog import Catalog
 from tfx_pipeline.index.labels import Labels
 from tfx_pipeline.index.labels import StringTable
+from tfx_pipeline.index.variables import rows_of
 
 _STRINGS = (
     contract.INPUT_EXCLUDE_ITEM_IDS,
@@ -112,7 +113,7 @@ class ItemFilters(tf.Module):
 
     def _pass(self, rules: Rules, positions: tf.Tensor | None) -> tf.Tensor:
         def of(values: tf.Variable) -> tf.Tensor:
-            return tf.convert_to_tensor(values) if positions is None else tf.gather(values, positions)
+            return values.read_value() if positions is None else rows_of(values, positions)
 
         prices = of(self.prices)
         low, high = rules.min_price[:, tf.newaxis], rules.max_price[:, tf.newaxis]

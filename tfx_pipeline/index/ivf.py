@@ -11,6 +11,7 @@ from tfx_pipeline.index.exact import exact_top_k
 from tfx_pipeline.index.exact import fill_short_rows
 from tfx_pipeline.index.partition import BLOCK_SIZE
 from tfx_pipeline.index.partition import partition
+from tfx_pipeline.index.variables import rows_of
 from tfx_pipeline.index.variables import shared_variable
 
 _REORDERED = 150
@@ -81,14 +82,14 @@ class IvfIndex(tf.Module):
         self, query: tf.Tensor, products: tf.Tensor, blocks: tf.Tensor, *, k: tf.Tensor, num_reordered: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions [k] of one query [dim]; positions are -1 where the blocks hold too few items."""
-        positions = tf.gather(self._positions, blocks)
-        residuals = tf.reshape(tf.cast(tf.gather(self._residuals, blocks), tf.float32), [-1, self._scales.shape[0]])
+        positions = rows_of(self._positions, blocks)
+        residuals = tf.reshape(tf.cast(rows_of(self._residuals, blocks), tf.float32), [-1, self._scales.shape[0]])
         scores = tf.matmul((query * self._scales)[tf.newaxis], residuals, transpose_b=True)
         scores = tf.reshape(scores, [-1, BLOCK_SIZE]) + products[:, tf.newaxis]
         scores = tf.where(positions < 0, _LOWEST_SCORE, scores)
         _, places = tf.math.top_k(tf.reshape(scores, [-1]), k=num_reordered, sorted=False)
         candidates = tf.gather(tf.reshape(positions, [-1]), places)
-        exact = tf.linalg.matvec(tf.gather(self.vectors, tf.maximum(candidates, 0)), query)
+        exact = tf.linalg.matvec(rows_of(self.vectors, tf.maximum(candidates, 0)), query)
         best, places = tf.math.top_k(tf.where(candidates < 0, _LOWEST_SCORE, exact), k=k)
         return best, tf.gather(candidates, places)
 

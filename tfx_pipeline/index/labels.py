@@ -8,6 +8,8 @@ import bisect
 import numpy as np
 import tensorflow as tf
 
+from tfx_pipeline.index.variables import rows_of
+
 _NUM_BUCKETS = np.iinfo(np.int64).max
 _BEHIND_ALL = np.iinfo(np.int64).max
 """Fingerprint of no string, so that the search in an empty list finds something too."""
@@ -27,7 +29,7 @@ class StringTable(tf.Module):
 
     def __init__(self, strings: np.ndarray, *, name: str) -> None:
         super().__init__(name=name)
-        fingerprints = _fingerprints(tf.constant(strings.astype(object), tf.string, [len(strings)])).numpy()
+        fingerprints = _fingerprints(tf.constant(strings, tf.string, [len(strings)])).numpy()
         order = np.argsort(fingerprints)
         ordered = fingerprints[order]
         if (same := np.flatnonzero(ordered[1:] == ordered[:-1])).size:
@@ -40,8 +42,8 @@ class StringTable(tf.Module):
         """[batch, n] int32 positions, -1 for a string that is not in the list."""
         wanted = tf.reshape(_fingerprints(strings), [-1])
         places = tf.searchsorted(self._fingerprints, wanted)
-        is_known = tf.gather(self._fingerprints, places) == wanted
-        return tf.reshape(tf.where(is_known, tf.gather(self._positions, places), -1), tf.shape(strings))
+        is_known = rows_of(self._fingerprints, places) == wanted
+        return tf.reshape(tf.where(is_known, rows_of(self._positions, places), -1), tf.shape(strings))
 
 
 class Labels(tf.Module):
@@ -80,7 +82,7 @@ class Labels(tf.Module):
             [batch, labels + 1] bool by code; False for none.
         """
         begins = self._table(names) + 1
-        places = tf.concat([begins, tf.gather(self._ends, begins)], axis=1)
+        places = tf.concat([begins, rows_of(self._ends, begins)], axis=1)
         rows = tf.broadcast_to(tf.range(tf.shape(names)[0])[:, tf.newaxis], tf.shape(places))
         steps = tf.concat([tf.ones_like(begins), -tf.ones_like(begins)], axis=1)
         shape = [tf.shape(names)[0], self._ends.shape[0] + 1]

@@ -15,6 +15,7 @@ from tfx_pipeline.index.search import NOTHING
 from tfx_pipeline.index.search import Found
 from tfx_pipeline.index.search import Query
 from tfx_pipeline.index.search import Search
+from tfx_pipeline.index.variables import rows_of
 from trainer.export import BONUS_ITEMS
 from trainer.export import BONUSES
 from trainer.export import EMBED_QUERY_EXAMPLES
@@ -109,7 +110,7 @@ class Retriever(tf.Module):
             answer = {contract.OUTPUT_EMBEDDING: vectors, **self._versions(vectors)}
             if BONUS_ITEMS in embedded:
                 positions, bonuses = self._listed(embedded)
-                ids = tf.gather(self._item_ids, tf.maximum(positions, 0))
+                ids = rows_of(self._item_ids, tf.maximum(positions, 0))
                 answer[contract.OUTPUT_BONUS_ITEM_IDS] = tf.where(positions < 0, contract.MISSING_STRING, ids)
                 answer[contract.OUTPUT_BONUSES] = bonuses
             return answer
@@ -123,7 +124,7 @@ class Retriever(tf.Module):
         return Query(embedded[contract.OUTPUT_EMBEDDING], *self._listed(embedded))
 
     def _answer(self, found: Found) -> dict[str, tf.Tensor]:
-        ids = tf.gather(self._item_ids, tf.maximum(found.positions, 0))
+        ids = rows_of(self._item_ids, tf.maximum(found.positions, 0))
         return {
             contract.OUTPUT_ITEM_IDS: tf.where(found.scores > NOTHING, ids, contract.MISSING_STRING),
             contract.OUTPUT_SCORES: found.scores,
@@ -133,7 +134,7 @@ class Retriever(tf.Module):
     def _listed(self, embedded: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Positions in the catalogue of the items with a bonus, -1 where it does not hold them, and their bonuses."""
         indices = tf.minimum(embedded[BONUS_ITEMS], self._position_of_index.shape[0] - 1)
-        positions = tf.gather(self._position_of_index, indices)
+        positions = rows_of(self._position_of_index, indices)
         return positions, tf.where(positions < 0, 0.0, embedded[BONUSES])
 
     def _versions(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -172,3 +172,14 @@ def test_a_catalogue_that_the_towers_do_not_know_has_no_repeats(given_towers):
     answer = signatures["retrieve"](**rows, k=tf.fill([NUM_ROWS], 5))
     products = given_towers.signatures["embed_query"](**rows)["embedding"].numpy() @ unknown.vectors.T
     assert_best(answer, products, unknown, k=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_request_copies_the_vectors(given_towers, given_catalog, kind):
+    """A variable that ResourceGather has read is copied whole by each ReadVariableOp after it."""
+    retriever = Retriever(given_towers, given_catalog, kind=kind, max_k=5, **VERSIONS)
+    graph = retriever.signatures()["retrieve"].graph
+    (handle,) = [inside for outside, inside in graph.captures if outside is retriever._index.vectors.handle]
+    types = {operation.type for operation in handle.consumers()}
+    assert "ReadVariableOp" in types
+    assert "ResourceGather" not in types
