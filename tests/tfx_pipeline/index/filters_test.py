@@ -173,8 +173,9 @@ def test_unavailable_items_are_retrieved_by_no_signature(signatures, small, kind
     for found in ({**answer, "num_found": filtered["num_found"]}, filtered):
         found = {name: np.asarray(value) for name, value in found.items()}
         assert_kept(found, catalog, all_scores(towers, catalog), rules, k=k)
-    np.testing.assert_array_equal(answer["scores"], filtered["scores"])
-    np.testing.assert_array_equal(by_examples["scores"][:, :k], answer["scores"])
+    if kind == EXACT:  # the others look at more items for more results
+        np.testing.assert_array_equal(answer["scores"], filtered["scores"])
+        np.testing.assert_array_equal(by_examples["scores"][:, :k], answer["scores"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
