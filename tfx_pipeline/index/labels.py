@@ -39,8 +39,9 @@ class StringTable(tf.Module):
     def __call__(self, strings: tf.Tensor) -> tf.Tensor:
         """[batch, n] int32 positions, -1 for a string that is not in the list."""
         wanted = tf.reshape(_fingerprints(strings), [-1])
-        places = tf.searchsorted(self._fingerprints, wanted)
-        is_known = tf.gather(self._fingerprints, places) == wanted
+        known = tf.convert_to_tensor(self._fingerprints)  # tf.gather of a variable makes every later reading copy it
+        places = tf.searchsorted(known, wanted)
+        is_known = tf.gather(known, places) == wanted
         return tf.reshape(tf.where(is_known, tf.gather(self._positions, places), -1), tf.shape(strings))
 
 

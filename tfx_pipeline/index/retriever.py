@@ -51,7 +51,8 @@ class Retriever(tf.Module):
         self.filters = ItemFilters(catalog)
         self._search = Search(index, self.filters, max_k=self.max_k, is_exact=kind == indexes.EXACT)
         self._item_ids = tf.Variable(catalog.item_ids.astype(object), trainable=False, dtype=tf.string, name="item_ids")
-        self._position_of_index = tf.Variable(catalog.position_of_index, trainable=False, name="position_of_index")
+        padded = np.append(catalog.position_of_index, np.int32(-1))  # for an index beyond the catalogue's largest
+        self._position_of_index = tf.Variable(padded, trainable=False, name="position_of_index")
         self.model_version = tf.Variable(model_version, trainable=False, dtype=tf.string, name="model_version")
         self.index_version = tf.Variable(index_version, trainable=False, dtype=tf.string, name="index_version")
 
@@ -130,9 +131,8 @@ class Retriever(tf.Module):
 
     def _listed(self, embedded: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Positions in the catalogue of the items with a bonus, -1 where it does not hold them, and their bonuses."""
-        indices = tf.minimum(embedded[BONUS_ITEMS], self._position_of_index.shape[0])
-        padded = tf.concat([self._position_of_index, [-1]], axis=0)  # an index beyond the catalogue's largest
-        positions = tf.gather(padded, indices)
+        indices = tf.minimum(embedded[BONUS_ITEMS], self._position_of_index.shape[0] - 1)
+        positions = tf.gather(self._position_of_index, indices)
         return positions, tf.where(positions < 0, 0.0, embedded[BONUSES])
 
     def _versions(self, vectors: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfx_pipeline.index.filters import RULES_SPEC
 from tfx_pipeline.index.filters import ItemFilters
 from tfx_pipeline.index.filters import Rules
+from tfx_pipeline.index.filters import gather
 from tfx_pipeline.index.filters import no_rules
 
 NOTHING = tf.float32.min
@@ -73,7 +74,7 @@ class Search(tf.Module):
     def available(self, query: Query, k: tf.Tensor) -> Found:
         """The best k available items; looks no further than the index's k while all of those are available."""
         rules = no_rules(tf.shape(query.vectors)[0])
-        found = self._by_index(query, k, fetch=k, passing=lambda at: tf.gather(self._filters.is_available, at))
+        found = self._by_index(query, k, fetch=k, passing=lambda at: gather(self._filters.is_available, at))
         return self._settled(found, query, rules, lambda query, rules: self.filtered(query, rules, k))
 
     def filtered(self, query: Query, rules: Rules, k: tf.Tensor) -> Found:
@@ -125,7 +126,7 @@ class Search(tf.Module):
         passes = passing(positions) & is_found
         is_listed = tf.reduce_any(positions[:, :, tf.newaxis] == query.listed[:, tf.newaxis, :], axis=2)
         listed = tf.maximum(query.listed, 0)
-        products = tf.einsum("bd,bnd->bn", query.vectors, tf.gather(self._index.vectors, listed))
+        products = tf.einsum("bd,bnd->bn", query.vectors, gather(self._index.vectors, listed))
         raised = tf.where((query.listed >= 0) & passing(listed), products + query.bonuses, NOTHING)
         scores = tf.concat([tf.where(passes & ~is_listed, scores, NOTHING), raised], axis=1)
         positions = tf.concat([positions, query.listed], axis=1)
@@ -166,7 +167,7 @@ class Search(tf.Module):
         """[batch, n] bool, whether an item is among its advertiser's best; limits [batch], 0 for none."""
 
         def within() -> tf.Tensor:
-            codes = tf.gather(self._filters.advertisers.codes, tf.maximum(positions, 0))
+            codes = gather(self._filters.advertisers.codes, tf.maximum(positions, 0))
             limit = limits[:, tf.newaxis]
             return (limit <= 0) | (codes == 0) | (_ranks_within(codes, scores) < limit)
 
