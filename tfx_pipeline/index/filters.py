@@ -1,5 +1,6 @@
 """Which items a request may get back: what is known of the items, and what the rows of a request ask of them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -119,8 +120,8 @@ class ItemFilters(tf.Module):
         low, high = rules.min_price[:, tf.newaxis], rules.max_price[:, tf.newaxis]
         return (
             of(self.is_available)
-            & _looked_up(rules.advertisers, of(self.advertisers.codes))
-            & _looked_up(rules.categories, of(self._categories.codes))
+            & _looked_up(rules.advertisers, lambda: of(self.advertisers.codes))
+            & _looked_up(rules.categories, lambda: of(self._categories.codes))
             & (tf.math.is_nan(low) | (prices >= low))
             & (tf.math.is_nan(high) | (prices <= high))
         )
@@ -144,7 +145,11 @@ def _wanted(labels: Labels, *, allow: tf.Tensor, deny: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _looked_up(wanted: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-    """[batch, n] bool of codes [batch, n], or [n] for all rows."""
-    codes = tf.minimum(codes, tf.shape(wanted)[1] - 1)
-    return tf.gather(wanted, codes, axis=1) if codes.shape.rank == 1 else tf.gather(wanted, codes, batch_dims=1)
+def _looked_up(wanted: tf.Tensor, codes_of_items: Callable[[], tf.Tensor]) -> tf.Tensor:
+    """[batch, n] bool of codes [batch, n], or [n] for all rows; one column where none need be looked up."""
+
+    def look_up() -> tf.Tensor:
+        codes = codes_of_items()
+        return tf.gather(wanted, codes, axis=1) if codes.shape.rank == 1 else tf.gather(wanted, codes, batch_dims=1)
+
+    return tf.cond(tf.shape(wanted)[1] == 1, lambda: wanted, look_up)
