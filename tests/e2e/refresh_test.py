@@ -14,7 +14,6 @@ import grpc
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
@@ -183,7 +182,6 @@ def test_skew_is_measured_against_the_run_that_trained(asked: dict, root: Path, 
 def test_prices_and_availability_change_without_a_new_index(
     asked: dict, root: Path, shop: Shop, address: str, refresh: Any, tmp_path: Path
 ) -> None:
-    served = root / "serving" / "retriever" / asked["metrics"]["pushed_version"]
     with RetrieverClient(address) as client:
         (first,) = client.retrieve(shop.users[:1], k=2)
         gone, cheaper = first.item_ids
