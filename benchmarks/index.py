@@ -4,8 +4,9 @@
     python -m benchmarks.index --root=DIR     # vectors and queries of a finished run
     python -m benchmarks.index --quick        # under a minute; its figures say little
 
-Each system is a process of its own, bound to one core and to one thread (environment variables of the libraries, and the
-affinity). All are built first, one after the other. Then they take turns in rounds; a figure is the median of the rounds.
+Each system is a process of its own, bound to one core (its affinity) and told to use one thread (environment variables of the
+libraries). All are built first, one after the other. Then they take turns in rounds; a figure is the median of the rounds.
+Throughput, build and the ratios that are aims are of CPU time: on one core it is the time that passes while nobody else runs.
 """
 
 import argparse
@@ -74,10 +75,8 @@ def _save_data(folder: Path, flags: argparse.Namespace) -> str:
         sizes = {"num_items": flags.num_items, "dim": flags.dim, "num_queries": flags.num_queries}
         index_data.save_synthetic(folder, **sizes, spread=flags.spread, k=flags.k)
         text = f"SYNTHETIC clustered vectors, spread {flags.spread:g}"
-    (num_items, dim), num_queries = (
-        index_data.load(folder, index_data.VECTORS).shape,
-        len(index_data.load(folder, index_data.QUERIES)),
-    )
+    num_items, dim = index_data.load(folder, index_data.VECTORS).shape
+    num_queries = len(index_data.load(folder, index_data.QUERIES))
     return f"{text}: {num_items:,} items of {dim} dimensions, {num_queries:,} queries, k={flags.k}, batches of {flags.batch}"
 
 

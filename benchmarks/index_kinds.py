@@ -20,9 +20,11 @@ from benchmarks.index_memory import MemoryGrowth
 from benchmarks.index_system import Setting
 from benchmarks.index_system import System
 from tfx_pipeline.index import indexes
+from tfx_pipeline.index.tuning import tune
 
-VARIANTS: dict[str, tuple[str, ...]] = {kind: ("",) for kind in indexes.KINDS}
-"""By kind: the recalls that it is built to reach, each an index; "" is as `build_index` does by itself."""
+_TARGETS = ("0.95", "0.98")
+VARIANTS = {kind: ("",) if kind == indexes.EXACT else _TARGETS for kind in indexes.KINDS}
+"""By kind: the recalls that it is tuned to reach, each an index; exact search has nothing to tune."""
 _SEARCH = "search"
 
 
@@ -48,8 +50,10 @@ def main() -> None:
 
 def build(kind: str, folder: Path, *, k: int, target_recall: str) -> tf.Module:
     """The index of a kind; all that the benchmark knows of how one is made."""
-    del target_recall  # no kind takes one
-    return indexes.build_index(kind, index_data.load(folder, index_data.VECTORS), max_k=k)
+    index = indexes.build_index(kind, index_data.load(folder, index_data.VECTORS), max_k=k)
+    if target_recall:
+        tune(index, index_data.load(folder, index_data.TUNING_QUERIES), target_recall=float(target_recall))
+    return index
 
 
 def export(index: tf.Module, out: str, *, dim: int) -> None:

@@ -107,10 +107,11 @@ def _changes_pipeline(places: Any, config: configs.RunConfig, served: Any, *, ru
 
 def _require_served(record: Any, metrics: dict[str, Any], places: Any) -> None:
     """Raises RunError unless the version was pushed and is the one that a model server takes."""
-    from tfx_pipeline.served_run import newest_version
+    from tfx_pipeline.stored_versions import served_number
+    from tfx_pipeline.stored_versions import stored_versions
 
     require_push(record, metrics)
-    newest = newest_version(places.serving)
+    newest = str(served_number(stored_versions(places.serving)))
     if newest != record.pushed_version:
         raise RunError(
             f"version {record.pushed_version} was pushed, but {newest} is newer and stays served: was the clock changed?"

@@ -9,6 +9,8 @@ from tfx import v1 as tfx
 
 from tfx_pipeline.retriever_artifact import MODEL_VERSION_PROPERTY
 from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
+from tfx_pipeline.stored_versions import served_number
+from tfx_pipeline.stored_versions import stored_versions
 
 _KIND_OF_KEY = {"model": "Trainer's model", "examples": "MarketplaceExampleGen's examples", "schema": "schema"}
 
@@ -44,12 +46,13 @@ def read_served_run(metadata: Path, serving: Path) -> ServedRun:
     Raises:
         ValueError: nothing is served, ML Metadata does not know it, or an artifact of its origin is gone.
     """
-    version = newest_version(serving)
-    if version is None or not metadata.is_file():
+    number = served_number(stored_versions(serving)) if serving.is_dir() else None
+    if number is None or not metadata.is_file():
         raise ValueError(
             f"A refresh needs a finished run of tfx_pipeline.local_runner. Received: no version in {serving} or no {metadata}."
         )
     store = mlmd.MetadataStore(tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)))
+    version = str(number)
     retriever = _retriever(store, version)
     towers = _origin(store, retriever.id, "model")
     return ServedRun(
@@ -60,12 +63,6 @@ def read_served_run(metadata: Path, serving: Path) -> ServedRun:
         _folder(_origin(store, towers.id, "examples")),
         _folder(_origin(store, towers.id, "schema")) / "schema.pbtxt",
     )
-
-
-def newest_version(serving: Path) -> str | None:
-    """The version that a model server takes; None where there is none."""
-    versions = [path.name for path in serving.iterdir() if path.name.isdigit()] if serving.is_dir() else []
-    return max(versions, key=int, default=None)
 
 
 def _retriever(store: mlmd.MetadataStore, version: str) -> pb.Artifact:
