@@ -4,13 +4,15 @@
     python -m benchmarks.index --root=DIR     # vectors and queries of a finished run
     python -m benchmarks.index --quick        # under a minute; its figures say little
 
-Each system is a process of its own, bound to one core and to one thread (environment variables of the libraries, and the
-affinity). All are built first, one after the other. Then they take turns in rounds; a figure is the median of the rounds.
+Each system is a process of its own, bound to one core (its affinity) and told to use one thread (environment variables of the
+libraries). All are built first, one after the other. Then they take turns in rounds; a figure is the median of the rounds.
+Throughput, build and the ratios that are aims are of CPU time: on one core it is the time that passes while nobody else runs.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,14 +58,14 @@ def main() -> None:
         ]
         try:
             measured, failures = _build(processes)
-            _measure(measured, num_rounds=flags.rounds, seconds=flags.seconds)
+            points = [point for _, point in measured]
+            for _ in _rounds(measured, num_rounds=flags.rounds, seconds=flags.seconds):
+                result = {"data": data, "failures": failures, "points": [asdict(point) for point in points]}
+                flags.out.write_text(json.dumps(result, indent=2) + "\n")  # a run that is stopped keeps its rounds
         finally:
             for process in processes:
                 process.stop()
-    points = [point for _, point in measured]
     print(f"{data}\n{index_report.as_text(points, failures)}")
-    result = {"data": data, "failures": failures, "points": [asdict(point) for point in points]}
-    flags.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _save_data(folder: Path, flags: argparse.Namespace) -> str:
@@ -74,10 +76,8 @@ def _save_data(folder: Path, flags: argparse.Namespace) -> str:
         sizes = {"num_items": flags.num_items, "dim": flags.dim, "num_queries": flags.num_queries}
         index_data.save_synthetic(folder, **sizes, spread=flags.spread, k=flags.k)
         text = f"SYNTHETIC clustered vectors, spread {flags.spread:g}"
-    (num_items, dim), num_queries = (
-        index_data.load(folder, index_data.VECTORS).shape,
-        len(index_data.load(folder, index_data.QUERIES)),
-    )
+    num_items, dim = index_data.load(folder, index_data.VECTORS).shape
+    num_queries = len(index_data.load(folder, index_data.QUERIES))
     return f"{text}: {num_items:,} items of {dim} dimensions, {num_queries:,} queries, k={flags.k}, batches of {flags.batch}"
 
 
@@ -106,8 +106,8 @@ def _told(process: SystemProcess, do: str, failures: dict[str, str]) -> dict[str
         return None
 
 
-def _measure(measured: Measured, *, num_rounds: int, seconds: float) -> None:
-    """Adds the rounds' figures to the points; after the first round only to those that may win."""
+def _rounds(measured: Measured, *, num_rounds: int, seconds: float) -> Iterator[int]:
+    """Adds each round's figures to the points, then gives its number; after the first only to those that may win."""
     turns = list(measured)
     for number in range(num_rounds):
         for process, point in tqdm(turns, desc=f"round {number + 1} of {num_rounds}", unit="point"):
@@ -115,8 +115,10 @@ def _measure(measured: Measured, *, num_rounds: int, seconds: float) -> None:
             times = percentiles_ms(told["times_s"])
             figures = {"p50_ms": times["p50"], "p99_ms": times["p99"], "each_ms": 1000 * told["each_s"]}
             point.rounds.append({**figures, "per_s": told["per_s"]})
-        kept = contenders([point for _, point in measured], targets=index_report.TARGETS, most=_CONTENDERS)
-        turns = turns if number else [(process, point) for process, point in measured if point in kept]
+        if number == 0:
+            kept = contenders([point for _, point in measured], targets=index_report.TARGETS, most=_CONTENDERS)
+            turns = [(process, point) for process, point in measured if point in kept]
+        yield number
 
 
 def _parse() -> argparse.Namespace:

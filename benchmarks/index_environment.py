@@ -24,7 +24,8 @@ def peers_python() -> Path:
     shutil.rmtree(_ENVIRONMENT, ignore_errors=True)
     uv = shutil.which("uv") or (str(_OWN_UV) if _OWN_UV.is_file() else None)
     make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
-    subprocess.run([*make, str(_ENVIRONMENT)], check=True)
+    if subprocess.run([*make, str(_ENVIRONMENT)], check=False).returncode:
+        return Path(sys.executable)  # which has no peers: each system will say so
     install = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
     # One by one, so that a peer that has no wheel and does not compile costs only itself.
     statuses = {

@@ -1,6 +1,7 @@
 """Peers that run in an environment of their own (`index_peers.txt`): faiss and hnswlib, inner product, one thread."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +21,14 @@ class _Faiss(System):
 
         faiss.omp_set_num_threads(1)
         self._faiss = faiss
+        self._index: Any = None
 
     def search(self, queries: np.ndarray, setting: Setting) -> np.ndarray:
         for name, value in setting.items():
             setattr(self._tuned(), name, value)
         return self._index.search(queries, self.k)[1]
 
-    def _tuned(self) -> object:
+    def _tuned(self) -> Any:
         return self._index
 
 
@@ -50,7 +52,7 @@ class Hnsw(_Faiss):
         self.settings = [{"efSearch": round(self.k * times)} for times in _CANDIDATES]
         return {}
 
-    def _tuned(self) -> object:
+    def _tuned(self) -> Any:
         return self._index.hnsw
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
-from benchmarks import index_kinds
 from benchmarks import index_scann
 from benchmarks.index_environment import ROOT
 
@@ -52,6 +51,8 @@ class Spec(NamedTuple):
 
 def all_systems() -> list[Spec]:
     """Ours first, then ScaNN alone, then the peers."""
+    from benchmarks import index_kinds  # imports TensorFlow, whose messages must be off by then
+
     ours = [
         Spec(OURS.format(kind), "index_kinds:Exported", f"{kind} {target}".strip())
         for kind, targets in index_kinds.VARIANTS.items()
@@ -107,7 +108,7 @@ class SystemProcess:
         """
         try:
             print(json.dumps({"do": do, **given}), file=self._process.stdin, flush=True)
-            answer = self._process.stdout.readline()
+            answer = self._process.stdout.readline() if self._process.stdout else ""
         except BrokenPipeError:
             answer = ""
         if not answer:
