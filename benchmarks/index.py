@@ -12,6 +12,7 @@ Throughput, build and the ratios that are aims are of CPU time: on one core it i
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -57,14 +58,14 @@ def main() -> None:
         ]
         try:
             measured, failures = _build(processes)
-            _measure(measured, num_rounds=flags.rounds, seconds=flags.seconds)
+            points = [point for _, point in measured]
+            for _ in _rounds(measured, num_rounds=flags.rounds, seconds=flags.seconds):
+                result = {"data": data, "failures": failures, "points": [asdict(point) for point in points]}
+                flags.out.write_text(json.dumps(result, indent=2) + "\n")  # a run that is stopped keeps its rounds
         finally:
             for process in processes:
                 process.stop()
-    points = [point for _, point in measured]
     print(f"{data}\n{index_report.as_text(points, failures)}")
-    result = {"data": data, "failures": failures, "points": [asdict(point) for point in points]}
-    flags.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _save_data(folder: Path, flags: argparse.Namespace) -> str:
@@ -105,8 +106,8 @@ def _told(process: SystemProcess, do: str, failures: dict[str, str]) -> dict[str
         return None
 
 
-def _measure(measured: Measured, *, num_rounds: int, seconds: float) -> None:
-    """Adds the rounds' figures to the points; after the first round only to those that may win."""
+def _rounds(measured: Measured, *, num_rounds: int, seconds: float) -> Iterator[int]:
+    """Adds each round's figures to the points, then gives its number; after the first only to those that may win."""
     turns = list(measured)
     for number in range(num_rounds):
         for process, point in tqdm(turns, desc=f"round {number + 1} of {num_rounds}", unit="point"):
@@ -114,8 +115,10 @@ def _measure(measured: Measured, *, num_rounds: int, seconds: float) -> None:
             times = percentiles_ms(told["times_s"])
             figures = {"p50_ms": times["p50"], "p99_ms": times["p99"], "each_ms": 1000 * told["each_s"]}
             point.rounds.append({**figures, "per_s": told["per_s"]})
-        kept = contenders([point for _, point in measured], targets=index_report.TARGETS, most=_CONTENDERS)
-        turns = turns if number else [(process, point) for process, point in measured if point in kept]
+        if number == 0:
+            kept = contenders([point for _, point in measured], targets=index_report.TARGETS, most=_CONTENDERS)
+            turns = [(process, point) for process, point in measured if point in kept]
+        yield number
 
 
 def _parse() -> argparse.Namespace:
