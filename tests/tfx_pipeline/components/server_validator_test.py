@@ -25,6 +25,12 @@ def test_a_whole_answer_passes():
     assert run(response()) is None
 
 
+def test_an_answer_is_padded_where_few_items_are_available():
+    least = np.finfo(np.float32).min
+    scores = np.array([[0.9, least, least]] * 2, np.float32)
+    assert run(response(item_ids=np.array([[b"a", b"", b""]] * 2, object), scores=scores)) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -33,6 +39,7 @@ def test_a_whole_answer_passes():
         ({"scores": np.zeros((2, 2), np.float32)}, r"Served answers must have shape \(2, 3\)"),
         ({"item_ids": np.array([[b"a", b"a", b"c"]] * 2, object)}, "must be distinct and of the catalogue"),
         ({"item_ids": np.array([[b"a", b"b", b"x"]] * 2, object)}, "must be distinct and of the catalogue"),
+        ({"item_ids": np.full((2, 3), b"", object)}, "at least one. Received"),
         ({"scores": np.array([[0.1, 0.2, 0.3]] * 2, np.float32)}, "Served scores must be finite and descend"),
         ({"scores": np.full((2, 3), np.nan, np.float32)}, "Served scores must be finite and descend"),
     ],
