@@ -26,7 +26,7 @@ def refresh(places):
 
 @pytest.fixture(scope="module")
 def changes(places):
-    return create_changes_pipeline(places, max_id_length=9, **GIVEN).components
+    return create_changes_pipeline(places, build_config("tables"), **GIVEN).components
 
 
 @pytest.mark.parametrize(
