@@ -2,7 +2,7 @@
 
     python -m benchmarks.index                # synthetic clustered vectors
     python -m benchmarks.index --root=DIR     # vectors and queries of a finished run
-    python -m benchmarks.index --quick        # under a minute; its figures say little
+    python -m benchmarks.index --quick        # about a minute; its figures say little
 
 Each system is a process of its own, bound to one core (its affinity) and told to use one thread (environment variables of the
 libraries). All are built first, one after the other. Then they take turns in rounds; a figure is the median of the rounds.

@@ -60,7 +60,7 @@ class Worker:
     def __init__(self, system: System, *, batch: int, cpu: int) -> None:
         self._system = system
         self._vectors = index_data.load(system.folder, index_data.VECTORS)
-        self._queries = np.array(index_data.load(system.folder, index_data.QUERIES))
+        self._queries = self._asked = np.array(index_data.load(system.folder, index_data.QUERIES))
         self._kth_best = index_data.load(system.folder, index_data.KTH_BEST)
         self._batch = batch
         self._cpu = cpu
@@ -77,6 +77,7 @@ class Worker:
         started_s = time.process_time()
         known = self._system.build(self._vectors)
         figures = {"build_s": time.process_time() - started_s, "peak_mb": memory.peak_mb()} | known
+        self._asked = self._system.prepared(self._queries)
         points = [{"setting": setting, "recall": self._recall(setting)} for setting in self._system.settings]
         return {**figures, "memory_mb": memory.held_mb(), "points": points}
 
@@ -100,14 +101,14 @@ class Worker:
 
     def _recall(self, setting: Setting) -> float:
         starts = range(0, len(self._queries), self._batch)
-        found = [self._system.search(self._queries[start : start + self._batch], setting) for start in starts]
+        found = [self._system.search(self._asked[start : start + self._batch], setting) for start in starts]
         return index_recall.recall(np.concatenate(found), self._vectors, self._queries, kth_best=self._kth_best)
 
     def _batches(self, size: int) -> list[np.ndarray]:
         """Batches of one size: the queries again and again, until each has begun a row."""
         rows = np.arange(len(self._queries))
         starts = range(0, len(self._queries), size)
-        return [self._queries[np.take(rows, range(start, start + size), mode="wrap")] for start in starts]
+        return [self._asked[np.take(rows, range(start, start + size), mode="wrap")] for start in starts]
 
 
 def _times_s(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks import index_distances
 from benchmarks import index_points
 from benchmarks import index_recall
 from benchmarks import index_report
@@ -37,6 +38,24 @@ def test_recall_is_the_mean_over_queries():
     assert kth_best.tolist() == [3.0, 7.0]
     found = index_recall.recall(np.array([[0, 1, 2], [3, 1, 0]]), VECTORS, queries, kth_best=kth_best)
     assert found == pytest.approx((1 + 1 / 3) / 2)
+
+
+def test_smallest_distances_are_largest_inner_products_whatever_the_norms():
+    random = np.random.default_rng(2)
+    vectors = (random.normal(size=(200, 6)) * random.uniform(0.1, 9, size=(200, 1))).astype(np.float32)
+    queries = random.normal(size=(20, 6)).astype(np.float32)
+    items = index_distances.items_by_distance(vectors)
+    asked = index_distances.queries_by_distance(queries, dim=items.shape[1])
+    distances = np.linalg.norm(asked[:, np.newaxis] - items, axis=2)
+    np.testing.assert_array_equal(np.argsort(distances)[:, :5], np.argsort(-queries @ vectors.T)[:, :5])
+    plain = np.linalg.norm(queries[:, np.newaxis] - vectors, axis=2)
+    assert (np.argmin(plain, axis=1) != np.argmin(distances, axis=1)).any()  # without it others would be found
+
+
+def test_vectors_of_equal_norms_stay_as_they_are():
+    vectors = np.eye(4, dtype=np.float32)
+    assert index_distances.items_by_distance(vectors) is vectors
+    np.testing.assert_array_equal(index_distances.queries_by_distance(vectors, dim=4), vectors)
 
 
 def point(system, name, recall, each_ms, *, per_s=(1.0, 1.0, 1.0), build_s=1.0, memory_mb=1.0):
