@@ -65,8 +65,7 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     dataset = datasets.prepare_tables(flags.source, flags.data, root, config.source)
     schema, schema_file = datasets.effective_schema(flags.source, dataset, root / "schema", extra=flags.schema)
     places = pipelines.Places.below(root, dataset=dataset, schema_file=schema_file)
-    beam_args = [*flags.beam_arg] or ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
-    pipeline = pipelines.create_pipeline(places, schema, config, run_id=run_id, beam_args=beam_args)
+    pipeline = pipelines.create_pipeline(places, schema, config, run_id=run_id, beam_args=beam_args(flags))
     launch(pipeline)
     record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
     facts = datasets.source_facts(dataset)
@@ -114,11 +113,21 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, required=True, help="folder of everything that the run writes")
     parser.add_argument("--config", type=Path, help="JSON file with sections of the configuration")
     parser.add_argument("--schema", type=Path, help="schema file that is merged onto the shipped one")
+    add_run_flags(parser)
+    return parser.parse_args(argv)
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that runs a pipeline."""
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable"
     )
     parser.add_argument("--beam_arg", action="append", default=[], help="option of Beam; repeatable")
-    return parser.parse_args(argv)
+
+
+def beam_args(flags: argparse.Namespace) -> list[str]:
+    """Options of Beam: those given, else one process."""
+    return flags.beam_arg or ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
 
 if __name__ == "__main__":

@@ -20,12 +20,14 @@ from typing import Any
 from tfx_pipeline import configs
 from tfx_pipeline import logs
 from tfx_pipeline.local_runner import RunError
+from tfx_pipeline.local_runner import add_run_flags
+from tfx_pipeline.local_runner import beam_args
 from tfx_pipeline.local_runner import exit_status
 from tfx_pipeline.local_runner import launch
 from tfx_pipeline.local_runner import require_push
+from tfx_pipeline.retriever_records import METADATA_FILE
 from tfx_pipeline.root_lock import locked
 
-_METADATA = "metadata.sqlite"
 _COMPONENTS, _COMPONENTS_OF_CHANGES = 11, 5
 _SECTIONS = ("examples", "index", "evaluation", "push", "refresh")
 
@@ -38,10 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     log_file = flags.root / "logs" / f"refresh-{run_id}.log"
 
     def run() -> str:
-        if not (flags.root / _METADATA).is_file():
+        if not (flags.root / METADATA_FILE).is_file():
             raise ValueError(
                 f"--root must be that of a finished run of tfx_pipeline.local_runner. Received: {flags.root}, "
-                f"without {_METADATA}."
+                f"without {METADATA_FILE}."
             )
         num_components = _COMPONENTS_OF_CHANGES if flags.changes else _COMPONENTS
         with locked(flags.root), logs.logs_to(log_file, num_components=num_components):
@@ -66,7 +68,7 @@ def _run(flags: argparse.Namespace, *, run_id: str) -> str:
     sections = {name: fields for name, fields in recorded["config"].items() if name in _SECTIONS}
     config = configs.restored_config(sections, settings=flags.set)
     make_pipeline = _changes_pipeline if flags.changes else _refresh_pipeline
-    pipeline = make_pipeline(places, config, served, run_id=run_id, beam_args=flags.beam_arg)
+    pipeline = make_pipeline(places, config, served, run_id=run_id, beam_args=beam_args(flags))
     launch(pipeline)
     record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
     metrics = refresh_report.write_metrics(root, record)
@@ -87,7 +89,7 @@ def _refresh_pipeline(places: Any, config: configs.RunConfig, served: Any, *, ru
         fingerprint=json.dumps(datasets.fingerprint(places.dataset)),
         served=served,
         run_id=run_id,
-        beam_args=beam_args or ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+        beam_args=beam_args,
     )
 
 
@@ -124,10 +126,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--items", type=Path, help="folder with the shards of the whole new catalogue")
     given.add_argument("--changes", type=Path, help="file or folder: item_id and any of price and is_available")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable"
-    )
-    parser.add_argument("--beam_arg", action="append", default=[], help="option of Beam; repeatable")
+    add_run_flags(parser)
     return parser.parse_args(argv)
 
 

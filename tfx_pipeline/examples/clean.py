@@ -232,11 +232,18 @@ def _attribute_values(frame: pd.DataFrame, feature: Feature) -> tuple[list[Any],
         return _vectors(frame, feature)
     if feature.is_string:
         return [value or None for value in _strings(frame, feature.name)], 0
+    if feature.role == "filter" and feature.name in frame.columns:
+        frame = frame.assign(**{feature.name: frame[feature.name].map(_number_of_word)})
     values = _floats(frame, feature.name)
     bad = _is_bad_number(frame, feature.name, values)
     if feature.name == "price":
         bad |= values < 0
     return _none_for_nan(np.where(bad, np.nan, values)), int(bad.sum())
+
+
+def _number_of_word(value: Any) -> Any:
+    """CSV and JSON lines may say true and false as words."""
+    return {"true": 1.0, "false": 0.0}.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
 def _vectors(frame: pd.DataFrame, feature: Feature) -> tuple[list[Any], int]:

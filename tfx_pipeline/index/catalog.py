@@ -1,6 +1,7 @@
 """The embedded catalogue: arrays on disk that are mapped, not read, so that it may be larger than memory."""
 
 from dataclasses import dataclass
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 
@@ -10,16 +11,6 @@ from trainer.export import NO_ITEM
 
 EMPTY = "The catalog split is empty: no item can be retrieved."
 _BLOCK = 65_536
-_ARRAYS = (
-    "item_ids",
-    "vectors",
-    "positive_rates",
-    "indices",
-    "advertisers",
-    "categories",
-    "prices",
-    "is_available",
-)
 
 
 @dataclass(frozen=True)
@@ -66,13 +57,13 @@ class Catalog:
     def save(self, folder: Path) -> None:
         """Writes one array a file."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name))
+        for field in fields(self):
+            np.save(folder / f"{field.name}.npy", getattr(self, field.name))
 
     @classmethod
     def load(cls, folder: Path) -> "Catalog":
         """Maps what `save` wrote: the arrays stay on disk until they are read, and writing to them does not change the files."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS))
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="c") for name in (field.name for field in fields(cls))))
 
     @cached_property
     def position_of_index(self) -> np.ndarray:

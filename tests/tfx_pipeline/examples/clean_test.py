@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.features import Feature
+from schemas.features import feature_groups
+from schemas.load import load_schema
 from tfx_pipeline.examples.clean import REMEDIES
 from tfx_pipeline.examples.clean import CleanEvents
 from tfx_pipeline.examples.clean import CleanItems
@@ -195,6 +197,16 @@ def test_a_price_that_is_none_is_dropped_and_counted_and_its_item_kept(run):
     assert letters == []
     # -2, NaN, cheap, inf and 1e39 are no price; None is only missing.
     assert counts == {"items.rows": 8, "items.value_dropped.price": 5}
+
+
+def test_availability_may_be_a_number_or_a_word(run):
+    written = ["0", "1", "false", "TRUE", "sold out", None]
+    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(6)], "is_available": written})
+    features = (feature_groups(load_schema())["is_available"],)
+    rows, _, counts = clean(run, CleanItems(features, max_id_length=9), [items])
+    found = {item: row.get("is_available") for item, row in rows}
+    assert found == {"i0": 0.0, "i1": 1.0, "i2": 0.0, "i3": 1.0, "i4": None, "i5": None}
+    assert counts == {"items.rows": 6, "items.value_dropped.is_available": 1}
 
 
 def test_only_a_price_must_not_be_negative(run):
