@@ -57,7 +57,9 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     """Tables, schema, pipeline, verdict, metrics, snapshot."""
     from tfx_pipeline import dataset as datasets  # after the environment is quiet: these import TensorFlow
     from tfx_pipeline import pipeline as pipelines
-    from tfx_pipeline import report
+    from tfx_pipeline.report.metrics_file import write_metrics
+    from tfx_pipeline.report.snapshot_file import write_user_snapshot
+    from tfx_pipeline.summary import summary
     from tfx_pipeline.run_record import read_last_run
 
     started_s = time.monotonic()
@@ -69,10 +71,10 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     launch(pipeline)
     record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
     facts = datasets.source_facts(dataset)
-    metrics = report.write_metrics(root, record, facts, config)
+    metrics = write_metrics(root, record, facts, config)
     require_push(record, metrics)
-    report.write_user_snapshot(root, record, facts)
-    return report.summary(metrics, seconds=time.monotonic() - started_s, root=root)
+    write_user_snapshot(root, record, facts)
+    return summary(metrics, seconds=time.monotonic() - started_s, root=root)
 
 
 def launch(pipeline: Any) -> None:

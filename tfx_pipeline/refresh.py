@@ -56,7 +56,7 @@ def _run(flags: argparse.Namespace, *, run_id: str) -> str:
     """Origin, configuration, pipeline, verdict, snapshot."""
     from tfx_pipeline import refresh_report  # after the environment is quiet: these import TensorFlow
     from tfx_pipeline.pipeline import Places
-    from tfx_pipeline.report import read_pushed_metrics
+    from tfx_pipeline.report.metrics_file import read_pushed_metrics
     from tfx_pipeline.run_record import read_last_run
     from tfx_pipeline.served_run import read_served_run
 

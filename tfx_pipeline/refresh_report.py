@@ -13,7 +13,7 @@ from tfx_pipeline.components.catalog_changer import NUM_DROPPED_PROPERTY
 from tfx_pipeline.components.catalog_changer import NUM_UNKNOWN_PROPERTY
 from tfx_pipeline.components.evaluator import METRICS_FILE
 from tfx_pipeline.components.indexer import catalog_below
-from tfx_pipeline.report import SNAPSHOT_FILE
+from tfx_pipeline.report.snapshot_file import SNAPSHOT_FILE
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.served_run import ServedRun
 from tfx_pipeline.snapshot import change_prices

@@ -1,14 +1,6 @@
-import json
 from pathlib import Path
 
-import pytest
-from ml_metadata.proto import metadata_store_pb2 as pb
-
-from tfx_pipeline.configs import build_config
-from tfx_pipeline.report import read_pushed_metrics
-from tfx_pipeline.report import summary
-from tfx_pipeline.report import write_metrics
-from tfx_pipeline.run_record import RunRecord
+from tfx_pipeline.report.summary import summary
 
 
 def recalls(model, popularity, **number):
@@ -56,26 +48,3 @@ def test_the_summary_is_a_table_of_recall():
 
 def test_where_all_users_have_a_history_it_is_not_said_twice():
     assert "with history" not in summary(metrics(3), seconds=12.3, root=Path("run"))
-
-
-def test_what_pushed_a_version_is_kept_when_a_later_run_is_refused(tmp_path):
-    def run(version, num_items):
-        """A run that measured so many items and pushed the version, if any."""
-        (tmp_path / "evaluation").mkdir(exist_ok=True)
-        (tmp_path / "evaluation/metrics.json").write_text(json.dumps({"num_items": num_items}))
-        pushed = pb.Artifact()
-        pushed.custom_properties["pushed"].int_value = int(version is not None)
-        pushed.custom_properties["pushed_version"].string_value = version or ""
-        artifacts = {
-            "RetrievalEvaluator.evaluation": pb.Artifact(uri=str(tmp_path / "evaluation")),
-            "VersionedPusher.pushed_model": pushed,
-        }
-        write_metrics(tmp_path, RunRecord((), artifacts), {"source": "tables"}, build_config("tables"))
-
-    run("7", 10)
-    run(None, 11)
-    assert json.loads((tmp_path / "metrics.json").read_text())["num_items"] == 11
-    kept = read_pushed_metrics(tmp_path, "7")
-    assert (kept["num_items"], kept["pushed_version"], kept["config"]["index"]["kind"]) == (10, "7", "auto")
-    with pytest.raises(ValueError, match="The run that pushed version 8 has not come to its end"):
-        read_pushed_metrics(tmp_path, "8")
