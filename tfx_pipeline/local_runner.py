@@ -59,7 +59,7 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     from tfx_pipeline import pipeline as pipelines
     from tfx_pipeline.report.metrics_file import write_metrics
     from tfx_pipeline.report.snapshot_file import write_user_snapshot
-    from tfx_pipeline.summary import summary
+    from tfx_pipeline.report.summary import summary
     from tfx_pipeline.run_record import read_last_run
 
     started_s = time.monotonic()
