@@ -30,6 +30,8 @@ class TrainerConfig:
         uniform_negatives: items of the catalogue, drawn evenly for each step, that are negatives of every row beside the batch's.
         num_neighbors: of each item and kind of association that the neighbour bonus knows; 16 bytes each; 0: no such bonus.
         neighbor_ridge: what an item's users must outweigh before it predicts another, users.
+        trend_half_life_days: popularity is a mean of the whole log's and of one in which a row's weight halves in so many days;
+            0: the whole log's alone.
         temperature: of the softmax over inner products.
         use_logq: whether logits are corrected by the log of the expected count.
         conversion_weight: weight of a conversion row.
@@ -67,6 +69,7 @@ class TrainerConfig:
     uniform_negatives: int = 1024
     num_neighbors: int = 100
     neighbor_ridge: float = 30.0
+    trend_half_life_days: float = 14.0
     temperature: float = 1.0
     use_logq: bool = True
     conversion_weight: float = 1.0
@@ -108,7 +111,13 @@ class TrainerConfig:
         for name in ("dropout", "history_dropout", "item_dropout", "validation_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be in [0, 1). Received: {getattr(self, name)}")
-        for name in ("uniform_negatives", "num_neighbors", "reconstruction_weight", "user_balance"):
+        for name in (
+            "uniform_negatives",
+            "num_neighbors",
+            "trend_half_life_days",
+            "reconstruction_weight",
+            "user_balance",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"trainer.{name} must not be negative. Received: {getattr(self, name)}")
         if (

@@ -84,7 +84,7 @@ class ConversionModel(tfrs.models.Model):
         by_task = (config.conversion_weight if found else config.engagement_weight for found in is_conversion)
         self._event_weights = tf.constant([0.0, *by_task], tf.float32)
         self.query_tower = QueryTower(groups, self._tables, catalog, config)
-        self.item_tower = ItemTower(groups, self._tables, config, rate_floor=rate_floor)
+        self.item_tower = ItemTower(groups, self._tables, config, rate_floor=rate_floor, num_items=catalog.num_items)
         self.repeat_bonus = RepeatBonus(
             groups, self._tables, catalog, config, rate_floor=rate_floor, num_events=len(events) + 1
         )

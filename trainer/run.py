@@ -30,6 +30,7 @@ from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import vocabulary_sizes
+from trainer.trends import trends
 from trainer.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     ]
     held_out = validation_batches(files, spec, split, max_rows=config.max_validation_rows)
     if held_out:
-        fill_neighbors(model, split.rows.at(split.rows.moments_us < split.boundary_us), config)
+        before = split.rows.at(split.rows.moments_us < split.boundary_us)
+        fill_neighbors(model, before, config)
         every_steps = max(1, steps_per_epoch // config.validations_per_epoch)
         checkpoint = str(folder / "checkpoints" / "best")
         callbacks.append(
@@ -110,6 +112,7 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
                 every_steps=every_steps,
                 patience=config.patience,
                 checkpoint=checkpoint,
+                trends=current_trends(model, before, config),
             )
         )
     else:
@@ -122,6 +125,16 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     with model.catalog.popularity_from(split.item_counts):
         model.fit(batches.repeat(), epochs=1, steps_per_epoch=total, verbose=0, callbacks=callbacks)
     fill_neighbors(model, split.rows, config)
+    model.item_tower.trends.assign(current_trends(model, split.rows, config))
+
+
+def current_trends(model: ConversionModel, rows: Rows, config: TrainerConfig) -> np.ndarray:
+    """[num_items] float32 as of the latest row; 0 without a half-life."""
+    num_items = model.catalog.num_items
+    if not config.trend_half_life_days or not len(rows.items):
+        return np.zeros(num_items, np.float32)
+    now_us = int(rows.moments_us.max())
+    return trends(rows, num_items=num_items, half_life_days=config.trend_half_life_days, now_us=now_us)
 
 
 def fill_neighbors(model: ConversionModel, rows: Rows, config: TrainerConfig) -> None:

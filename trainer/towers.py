@@ -65,19 +65,28 @@ class ItemTower(tf.keras.layers.Layer):
     The last coordinate is `temperature * log(positive_rate)`. With the query's last coordinate, 1, the logit is
     `<u, v> / temperature + log f_j`: the model starts at popularity and learns how a user departs from it. With logQ in
     the loss (see `trainer.losses`) the optimum stays log p(item | query); where positives are few, starting there is
-    worth more than anything else that was tried.
+    worth more than anything else that was tried. Once trained, the item's trend is added to the log (see `trainer.trends`);
+    `trends` is 0 until then, for a step's row may be older than what it counts.
 
     Args:
         groups: features of the schema.
         tables: shared with the query tower.
         config: `use_performance`, `item_dropout` and sizes.
         rate_floor: taken for an item without train positives, > 0.
+        num_items: entries of the item table.
     """
 
     def __init__(
-        self, groups: FeatureGroups, tables: EmbeddingTables, config: TrainerConfig, *, rate_floor: float
+        self,
+        groups: FeatureGroups,
+        tables: EmbeddingTables,
+        config: TrainerConfig,
+        *,
+        rate_floor: float,
+        num_items: int,
     ) -> None:
         super().__init__(name="item_tower")
+        self.trends = self.add_weight("trends", [num_items], initializer="zeros", trainable=False)
         self._features = tuple(
             f for f in groups.item if f.treatment != "popularity" and (config.use_performance or not f.is_performance)
         )
@@ -93,13 +102,14 @@ class ItemTower(tf.keras.layers.Layer):
         """In training, hides some ids, so that content and the unknown id learn to stand for an item."""
         features = dict(features)
         key = f"{ITEM_VOCABULARY}_xf"
+        trends = tf.gather(self.trends, features[key])
         if training and self._item_dropout > 0:
             shown = tf.random.uniform(tf.shape(features[key])) >= self._item_dropout
             features[key] = tf.where(shown, features[key], PADDING)
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         own = self._tables.identity(self._tables.lookup(self._item, features[key]))
         rates = tf.maximum(features[self._rate], self._rate_floor)
-        popularity = self._temperature * tf.math.log(rates)[:, tf.newaxis]
+        popularity = self._temperature * (tf.math.log(rates) + trends)[:, tf.newaxis]
         return tf.concat([self._body(tf.concat(parts, axis=1), own, training=training), popularity], axis=1)
 
 

@@ -71,6 +71,8 @@ class Validation(tf.keras.callbacks.Callback):
         every_steps: steps between measures.
         patience: measures without a better one before training stops.
         checkpoint: where the best weights are kept.
+        trends: [num_items] float32, what the items' popularity will have beside it once trained (see `trainer.trends`); none by
+            default.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Validation(tf.keras.callbacks.Callback):
         every_steps: int,
         patience: int,
         checkpoint: str,
+        trends: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self._model = model
@@ -90,6 +93,8 @@ class Validation(tf.keras.callbacks.Callback):
         self._patience = patience
         self._checkpoint = checkpoint
         self._items = _candidates(self._batches, model.catalog.num_items)
+        trends = np.zeros(model.catalog.num_items, np.float32) if trends is None else trends
+        self._trends = tf.gather(tf.constant(trends), self._items)
         _, inverse, counts = np.unique(
             np.concatenate([batch["user_id"].numpy() for batch in self._batches]),
             return_inverse=True,
@@ -119,6 +124,7 @@ class Validation(tf.keras.callbacks.Callback):
         vectors, popularity = self._catalog()
         rows = [self._read(*parts, vectors) for parts in zip(self._batches, self._neighbors, strict=True)]
         base = self._recalls(rows, popularity, 0.0, np.zeros_like(self._model.bonuses.constants))
+        popularity = popularity + self._trends
         trials, constants = [], self._model.bonuses.constants
         for scale in SCALES:
             constants = self._fit(rows, popularity, scale, constants)

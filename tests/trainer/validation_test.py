@@ -14,6 +14,7 @@ from trainer.inputs import training_spec
 from trainer.inputs import validation_batches
 from trainer.run import build_model
 from trainer.run import fit
+from trainer.trends import trends
 from trainer.validation import Validation
 
 
@@ -61,13 +62,18 @@ def test_nothing_is_held_out_without_a_share(files, spec, share):
 @pytest.fixture
 def validation(trained, files, spec, tmp_path):
     batches = validation_batches(files, spec, split_by_time(files, share=0.5), max_rows=MIN_VALIDATION_ROWS)
-    options = {"every_steps": 1, "patience": 1}
+    options = {"every_steps": 1, "patience": 1, "trends": planted_trends(trained.model)}
     return Validation(trained.model, batches, checkpoint=str(tmp_path / "best"), **options)
 
 
-def ranks_of(validation, scale, constants):
+def planted_trends(model):
+    return np.linspace(-1.0, 1.0, model.catalog.num_items, dtype=np.float32)
+
+
+def ranks_of(validation, scale, constants, *, has_trends):
     """[rows] ranks, among all and among the new."""
     vectors, popularity = validation._catalog()
+    popularity = popularity + validation._trends if has_trends else popularity
     neighbors = [validation._near(batch) for batch in validation._batches]
     rows = [validation._read(*parts, vectors) for parts in zip(validation._batches, neighbors, strict=True)]
     parts = (tf.constant(scale, tf.float32), tf.constant(constants, tf.float32))
@@ -79,12 +85,15 @@ def ranks_of(validation, scale, constants):
 def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
     """Against scores item by item, in numpy."""
     own = trained.model.bonuses.constants
-    of_all, of_new = ranks_of(validation, scale, own)
-    rate_all, rate_new = ranks_of(validation, 0.0, np.zeros_like(own))
+    of_all, of_new = ranks_of(validation, scale, own, has_trends=True)
+    rate_all, rate_new = ranks_of(validation, 0.0, np.zeros_like(own), has_trends=False)
     model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
     bonuses = tf.function(model.bonuses.__call__, reduce_retracing=True)
     items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
+    before = model.item_tower.trends.numpy()
+    model.item_tower.trends.assign(planted_trends(model))
     vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
+    model.item_tower.trends.assign(before)
     row = 0
     for batch in validation._batches:
         queries, repeats = model.query_tower(batch).numpy(), bonuses(batch)
@@ -162,6 +171,7 @@ def test_a_run_that_does_not_improve_stops_and_goes_back_to_its_best(
 ):
     # Steps as long as these ruin the towers.
     options = {"epochs": 200, "validation_share": 0.5, "patience": 2, "validations_per_epoch": 1, "item_dropout": 0.0}
+    options["trend_half_life_days"] = 0.0
     config = small_config(learning_rate=3.0, table_learning_rate=10.0, clip_norm=1e9, **options)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     batch = market.batch(8)
@@ -183,6 +193,17 @@ def test_without_enough_rows_the_last_weights_are_taken_and_it_is_said(
     with caplog.at_level(logging.INFO):
         fit(model, files, spec, config, folder=tmp_path)
     assert "No validation: fewer than 50 conversions are held out" in caplog.text
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_is_trained_has_the_trends_of_all_train_rows(market, small_config, files, spec, tmp_path):
+    config = small_config(max_steps=1, validation_share=0.2, trend_half_life_days=3.0)
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    fit(model, files, spec, config, folder=tmp_path)
+    rows = split_by_time(files, share=0.0).rows
+    options = {"num_items": model.catalog.num_items, "half_life_days": 3.0, "now_us": int(rows.moments_us.max())}
+    np.testing.assert_allclose(model.item_tower.trends, trends(rows, **options), rtol=1e-6)
+    assert np.ptp(model.item_tower.trends) > 0.1
 
 
 @pytest.mark.usefixtures("eager")
