@@ -1,4 +1,9 @@
-"""Exact ranks over the whole catalogue, in blocks, so that memory does not grow with rows x items."""
+"""Exact ranks over the whole catalogue, in blocks, so that memory does not grow with rows x items.
+
+A rank is the number of items that score higher, 0 for the best. Items that tie with the target count half: the expected rank
+when ties are broken at random. Scores of vectors tie when they differ by rounding alone, for a product's last bits depend on
+where in a tile it is computed.
+"""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -6,8 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfx_pipeline.evaluation.rows import Queries
+from tfx_pipeline.evaluation.tiles import count_above
 
 _CELLS = 32_000_000  # of one block of scores: 128 MB as float32
+
+_ROUNDING = 2e-6
+"""Of a score relative to the product of the norms: some ten times the step of float32."""
 
 Scorer = Callable[[slice], np.ndarray]
 """Rows of queries -> scores [rows, items] float32."""
@@ -61,6 +70,62 @@ def ranks(
             for row, places, value in zip(scores, known[rows], own[:, 0], strict=True)
         ]
         unknown[rows] = everything[rows] - left_out
+    return everything, unknown
+
+
+def vector_ranks(
+    queries: Queries, items: np.ndarray, targets: np.ndarray, known: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `ranks`, of inner products with the items' vectors [items, dim] and each row's bonuses, far quicker.
+
+    All items are counted by their inner products alone, and those that have a bonus are then counted anew.
+    """
+    listed = [np.union1d(own, given).astype(np.int64) for own, given in zip(queries.listed, known, strict=True)]
+    own = np.empty(len(targets), np.float32)
+    lists = []
+    for row, target in enumerate(targets):
+        places = np.r_[target, listed[row]]
+        plain = np.asarray(items[places] @ queries.vectors[row], np.float32)
+        bonuses = np.zeros(len(places), np.float32)
+        with_bonus = np.searchsorted(listed[row], queries.listed[row])
+        bonuses[1 + with_bonus] = queries.bonuses[row]
+        bonuses[0] = bonuses[1:][listed[row] == target].sum()
+        own[row] = plain[0] + bonuses[0]
+        lists.append((plain, bonuses))
+    tolerance = _ROUNDING * np.linalg.norm(queries.vectors, axis=1) * _greatest_norm(items)
+    limits = np.stack([own + tolerance, own - tolerance], axis=1)
+    counts = count_above(queries.vectors, items, limits).sum(axis=1) / 2
+    everything, unknown = np.empty(len(targets)), np.empty(len(targets))
+    for row, (plain, bonuses) in enumerate(lists):
+        others = listed[row] != targets[row]
+        before = _share_before(plain[1:][others], limits[row])
+        after = _share_before((plain + bonuses)[1:][others], limits[row])
+        everything[row] = counts[row] - _share_before(plain[:1], limits[row])[0] + (after - before).sum()
+        is_known = np.isin(listed[row][others], known[row])
+        unknown[row] = everything[row] - after[is_known].sum()
+    return everything, unknown
+
+
+def _share_before(scores: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """1 above both limits, a half between them: what an item adds to a rank."""
+    return ((scores > limits[0]).astype(float) + (scores > limits[1])) / 2
+
+
+def _greatest_norm(items: np.ndarray) -> float:
+    return max(float(np.linalg.norm(items[start : start + 65_536], axis=1).max()) for start in range(0, len(items), 65_536))
+
+
+def constant_ranks(
+    scores: np.ndarray, targets: np.ndarray, known: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `ranks`, of scores [items] that are the same for every row."""
+    of_items = _ranks_in(np.sort(scores), scores)
+    everything = of_items[targets]
+    unknown = np.empty(len(targets))
+    for row, (target, left_out) in enumerate(zip(targets, known, strict=True)):
+        others = scores[left_out[left_out != target]]
+        value = scores[target]
+        unknown[row] = everything[row] - np.count_nonzero(others > value) - np.count_nonzero(others == value) / 2
     return everything, unknown
 
 
