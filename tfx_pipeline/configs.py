@@ -152,12 +152,15 @@ def _parse(text: str, kind: Any) -> Any:
         return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
     if kind in (int, float, str):
         return kind(text)
-    return tuple(int(part) for part in text.split(",") if part)
+    of = typing.get_args(kind)[0]
+    return tuple(of(part) for part in text.split(",") if part)
 
 
 def _is(value: Any, kind: Any) -> bool:
     """Whether a value fits a field: a whole number is a float, a list a tuple, but a bool is no number."""
-    accepted: Any = {bool: bool, int: int, float: (int, float), str: str}.get(kind, (list, tuple))
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_is(part, typing.get_args(kind)[0]) for part in value)
+    accepted: Any = {bool: bool, int: int, float: (int, float), str: str}[kind]
     return isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
 
 

@@ -11,11 +11,14 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.proto import trainer_pb2
 from tfx.proto import transform_pb2
+from tfx.types.standard_artifacts import Model
+from tfx.types.standard_artifacts import ModelBlessing
 
 from tfx_pipeline import digest
 from tfx_pipeline.components.evaluator import RetrievalEvaluator
 from tfx_pipeline.components.example_gen import MarketplaceExampleGen
 from tfx_pipeline.components.indexer import Indexer
+from tfx_pipeline.components.last_blessed import LastBlessed
 from tfx_pipeline.components.pusher import VersionedPusher
 from tfx_pipeline.components.schema_validator import SchemaValidator
 from tfx_pipeline.components.server_validator import ServerValidator
@@ -71,6 +74,7 @@ class _Retrieval(NamedTuple):
     """Components from towers to a pushed retriever."""
 
     indexer: BaseNode
+    last_blessed: BaseNode
     evaluator: BaseNode
     server_validator: BaseNode
     pusher: BaseNode
@@ -169,11 +173,20 @@ def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places,
     )
     retriever = indexer.outputs["retriever"]
 
-    # Ranks the whole catalogue for every evaluation row and decides the blessing.
+    # Finds the retriever that this one would replace.
+    last_blessed = tfx.dsl.Resolver(
+        strategy_class=LastBlessed,
+        candidate=retriever,
+        model=tfx.dsl.Channel(type=Model),
+        blessing=tfx.dsl.Channel(type=ModelBlessing),
+    ).with_id("LastBlessedRetriever")
+
+    # Ranks the whole catalogue for every evaluation row, beside popularity and that retriever, and decides the blessing.
     evaluator = RetrievalEvaluator(
         examples=examples,
         towers=towers,
         retriever=retriever,
+        last_blessed=last_blessed.outputs["model"],
         config=json.dumps(config.evaluation.to_dict()),
         dataset=str(places.dataset),
         code_digest=digest.code_digest(digest.EVALUATION_CODE),
@@ -193,4 +206,4 @@ def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places,
         kept_versions=config.push.kept_versions,
         run_id=run_id,
     )
-    return _Retrieval(indexer, evaluator, server_validator, pusher)
+    return _Retrieval(indexer, last_blessed, evaluator, server_validator, pusher)

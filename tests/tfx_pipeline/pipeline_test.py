@@ -22,7 +22,7 @@ def upstream(components):
     return {component.id: {node.id for node in component.upstream_nodes} for component in components}
 
 
-def test_it_has_the_ten_components_each_after_what_it_reads(upstream):
+def test_it_has_the_eleven_components_each_after_what_it_reads(upstream):
     assert set(upstream) == {
         "MarketplaceExampleGen",
         "StatisticsGen",
@@ -31,6 +31,7 @@ def test_it_has_the_ten_components_each_after_what_it_reads(upstream):
         "Transform",
         "Trainer",
         "Indexer",
+        "LastBlessedRetriever",
         "RetrievalEvaluator",
         "ServerValidator",
         "VersionedPusher",
@@ -53,7 +54,7 @@ def test_the_gates_come_before_what_they_guard(upstream, component, gates):
 
 
 def test_a_change_of_our_code_is_seen_by_the_cache_of_every_step_that_runs_it(components):
-    stock = {"StatisticsGen", "ImportSchemaGen"}
+    stock = {"StatisticsGen", "ImportSchemaGen", "LastBlessedRetriever"}
     never_cached = {"VersionedPusher"}  # its input is another in each run
     for component in components:
         has_digest = "code_digest" in str(component.exec_properties)

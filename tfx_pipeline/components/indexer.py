@@ -32,6 +32,7 @@ from tfx_pipeline.index.warmup import write_warmup_requests
 from tfx_pipeline.retriever_artifact import CATALOG_FOLDER
 from tfx_pipeline.retriever_artifact import KIND_PROPERTY
 from tfx_pipeline.retriever_artifact import MODEL_VERSION_PROPERTY
+from tfx_pipeline.retriever_artifact import TOWERS_PROPERTY
 from tfx_pipeline.retriever_artifact import TUNING_FILE
 from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
 from trainer.export import EMBED_QUERY_EXAMPLES
@@ -88,6 +89,7 @@ def Indexer(  # noqa: N802 (a TFX component is named like a class)
     retriever.set_string_custom_property(VERSION_PROPERTY, version)
     retriever.set_string_custom_property(MODEL_VERSION_PROPERTY, model_version)
     retriever.set_string_custom_property(KIND_PROPERTY, resolved)
+    retriever.set_string_custom_property(TOWERS_PROPERTY, towers.uri)
 
 
 def save_catalog(retriever: Model, catalog: Catalog) -> None:

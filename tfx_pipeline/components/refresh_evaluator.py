@@ -25,8 +25,9 @@ from tfx_pipeline.components.example_gen import read_facts
 from tfx_pipeline.components.indexer import load_catalog
 from tfx_pipeline.components.indexer import split_files
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.gates import refusals
 from tfx_pipeline.evaluation.measure import measure_rows
-from tfx_pipeline.evaluation.measure import refusals
+from tfx_pipeline.evaluation.measure import rank_rows
 from tfx_pipeline.evaluation.rows import conversions
 from tfx_pipeline.evaluation.rows import eval_rows
 from tfx_pipeline.evaluation.rows import without_gone
@@ -75,7 +76,7 @@ def RefreshEvaluator(  # noqa: N802 (a TFX component is named like a class)
         "num_served": len(served_ids),
         "num_removed": len(np.setdiff1d(served_ids, catalog.item_ids)),
         "num_conversions_gone": len(records) - len(kept),
-        "eval": measure_rows(rows, catalog, None),
+        "eval": measure_rows(rank_rows(rows, catalog, None), rows.is_new),
         "index": {"kind": kind, **measure_served(retriever, kind, rows, catalog)},
         "examples": {"counts": counts},
     }

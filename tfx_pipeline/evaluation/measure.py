@@ -7,11 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from schemas import contract
-from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.ranks import constant_ranks
 from tfx_pipeline.evaluation.ranks import macro_recall_at
 from tfx_pipeline.evaluation.ranks import ranks
 from tfx_pipeline.evaluation.ranks import recall_at
 from tfx_pipeline.evaluation.ranks import set_ranks
+from tfx_pipeline.evaluation.ranks import vector_ranks
 from tfx_pipeline.evaluation.ranks import vector_scorer
 from tfx_pipeline.evaluation.rows import EvalRows
 from tfx_pipeline.evaluation.rows import UserRows
@@ -19,36 +20,39 @@ from tfx_pipeline.index.catalog import Catalog
 from tfx_pipeline.sources.oracle import Oracle
 
 KS = (10, 100, 1000)
-_GATED = (
-    "recall@100",
-    "recall@10",
-)  # the second where popularity finds everything at 100, as in a catalogue of 100 items
 _INDEX_SAMPLE = 512
 
 Metrics = dict[str, Any]
+Ranks = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def measure_rows(rows: EvalRows, catalog: Catalog, oracle: Oracle | None) -> Metrics:
-    """Recall of `eval` conversions: model, popularity and, on a simulated market, the best possible.
+def rank_rows(rows: EvalRows, catalog: Catalog, oracle: Oracle | None) -> Ranks:
+    """By scorer, the ranks of `eval` conversions among all and among what the user had not converted on.
 
-    `new` are the conversions on what the user had not converted on, ranked among what the user had not: the history's
-    conversions are left out, the model's and popularity's alike.
+    Scorers: `model`, `popularity` and, on a simulated market, `best_possible`.
     """
-    num_items = len(catalog.item_ids)
-    popularity = catalog.positive_rates
-    scorers = {
-        "model": vector_scorer(rows.queries, catalog.vectors),
-        "popularity": lambda block: np.broadcast_to(popularity, (block.stop - block.start, num_items)),
+    found = {
+        "model": vector_ranks(rows.queries, catalog.vectors, rows.targets, rows.known),
+        "popularity": constant_ranks(np.asarray(catalog.positive_rates), rows.targets, rows.known),
     }
     if oracle:
-        scorers["best_possible"] = _oracle_scorer(oracle, rows, catalog)
-    found = {name: ranks(scorer, rows.targets, rows.known, num_items=num_items) for name, scorer in scorers.items()}
+        scorer = _oracle_scorer(oracle, rows, catalog)
+        found["best_possible"] = ranks(scorer, rows.targets, rows.known, num_items=len(catalog.item_ids))
+    return found
+
+
+def measure_rows(found: Ranks, is_new: np.ndarray) -> Metrics:
+    """Recall of `eval` conversions: model, popularity and, on a simulated market, the best possible.
+
+    `new` are the conversions on what the user had not converted on, ranked among what the user had not: what the user had is
+    left out, the model's and popularity's alike.
+    """
     metrics: Metrics = {}
-    for place, (kind, mask) in enumerate((("all", np.ones(len(rows.targets), dtype=bool)), ("new", rows.is_new))):
+    for place, (kind, mask) in enumerate((("all", np.ones(len(is_new), dtype=bool)), ("new", is_new))):
         metrics[kind] = {"num_rows": int(mask.sum())}
         for name, values in found.items():
             metrics[kind][name] = {f"recall@{k}": recall_at(values[place][mask], k) for k in KS}
-        if oracle and mask.any():
+        if "best_possible" in found and mask.any():
             metrics[kind]["share_of_best_possible"] = {
                 key: value / metrics[kind]["best_possible"][key] for key, value in metrics[kind]["model"].items()
             }
@@ -92,32 +96,6 @@ def measure_index(retriever: Any, rows: EvalRows, catalog: Catalog) -> Metrics:
         for ours, theirs in zip(served.astype(object), exact.astype(object), strict=True)
     ]
     return {"num_queries": len(examples), f"recall@{k}_of_exact": float(np.mean(shared))}
-
-
-def refusals(metrics: Metrics, config: EvaluationConfig) -> list[str]:
-    """Why the model may not be pushed; empty when it may."""
-    reasons = []
-    for kind, values in metrics["eval"].items():
-        if values["num_rows"] < (config.min_new_rows if kind == "new" else 1):
-            continue
-        recall = next((name for name in _GATED if values["popularity"][name] < 1), _GATED[-1])
-        model, popularity = (values[name][recall] for name in ("model", "popularity"))
-        name, lift = ("min_lift_new", config.min_lift_new) if kind == "new" else ("min_lift", config.min_lift)
-        if not (model > lift * popularity or model == popularity == 1):
-            reasons.append(
-                f"eval.{kind}: {recall} is {model:.4f}, it must be above {lift} x popularity's "
-                f"{popularity:.4f} (evaluation.{name}). "
-                "Look at the training loss and at the answers of `serving.query`"
-            )
-    if metrics["eval"]["all"]["num_rows"] == 0:
-        reasons.append("eval.all: no conversion in the evaluation period. Move examples.cut or examples.eval_days")
-    (index_recall,) = (value for key, value in metrics["index"].items() if key.startswith("recall"))
-    if not index_recall >= config.min_index_recall:
-        reasons.append(
-            f"index: finds {index_recall:.4f} of the exact answers, it must find {config.min_index_recall} "
-            "(evaluation.min_index_recall). Use index.kind=exact or a lower limit"
-        )
-    return reasons
 
 
 def _oracle_scorer(oracle: Oracle, rows: EvalRows, catalog: Catalog) -> Any:

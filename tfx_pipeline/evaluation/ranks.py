@@ -15,8 +15,8 @@ from tfx_pipeline.evaluation.tiles import count_above
 
 _CELLS = 32_000_000  # of one block of scores: 128 MB as float32
 
-_ROUNDING = 2e-6
-"""Of a score relative to the product of the norms: some ten times the step of float32."""
+_ROUNDING = 5e-7
+"""Of a score relative to the product of the norms: a few steps of float32."""
 
 Scorer = Callable[[slice], np.ndarray]
 """Rows of queries -> scores [rows, items] float32."""
@@ -112,12 +112,12 @@ def _share_before(scores: np.ndarray, limits: np.ndarray) -> np.ndarray:
 
 
 def _greatest_norm(items: np.ndarray) -> float:
-    return max(float(np.linalg.norm(items[start : start + 65_536], axis=1).max()) for start in range(0, len(items), 65_536))
+    return max(
+        float(np.linalg.norm(items[start : start + 65_536], axis=1).max()) for start in range(0, len(items), 65_536)
+    )
 
 
-def constant_ranks(
-    scores: np.ndarray, targets: np.ndarray, known: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def constant_ranks(scores: np.ndarray, targets: np.ndarray, known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """As `ranks`, of scores [items] that are the same for every row."""
     of_items = _ranks_in(np.sort(scores), scores)
     everything = of_items[targets]

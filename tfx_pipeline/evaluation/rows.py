@@ -2,6 +2,8 @@
 
 import itertools
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,12 +65,14 @@ class UserRows:
         targets: per user, positions of what the user converted on afterwards.
         known: per user, positions of what the user had converted on before.
         has_history: [users] bool, whether anything is known of what the user did.
+        examples: serialized rows.
     """
 
     queries: Queries
     targets: list[np.ndarray]
     known: list[np.ndarray]
     has_history: np.ndarray
+    examples: list[bytes] = field(default_factory=list)
 
 
 def read_eval_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows: int, seed: int) -> EvalRows:
@@ -117,7 +121,7 @@ def eval_rows(records: list[bytes], towers: Any, catalog: Catalog, *, max_rows: 
             "evaluate with the examples that the retriever was built from."
         )
     is_new = np.concatenate(repeats) == 0 if repeats else np.array([], dtype=bool)
-    return EvalRows(_embed(records, towers, catalog), targets, is_new, known, contexts, records)
+    return EvalRows(embed_rows(records, towers, catalog), targets, is_new, known, contexts, records)
 
 
 def read_user_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows: int, seed: int) -> UserRows:
@@ -135,7 +139,7 @@ def read_user_rows(files: list[str], towers: Any, catalog: Catalog, *, max_rows:
         for name, lists in parsed.items():
             found[name].extend(_positions_of_lists(lists, catalog))
     targets, known = found.values()
-    return UserRows(_embed(records, towers, catalog), targets, known, np.concatenate(lengths) > 0)
+    return UserRows(embed_rows(records, towers, catalog), targets, known, np.concatenate(lengths) > 0, records)
 
 
 def positions(item_ids: np.ndarray, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:
@@ -165,12 +169,29 @@ def without_gone(records: list[bytes], catalog: Catalog) -> list[bytes]:
 
 def conversions(files: list[str]) -> list[bytes]:
     """The serialized conversions of a split, without its engagements."""
+    return rows_of_task(files, "conversion")
+
+
+def rows_of_task(files: list[str], task: str) -> list[bytes]:
+    """The serialized rows of a task, `conversion` or `engagement`."""
     spec = {"task": tf.io.FixedLenFeature([], tf.string)}
     kept: list[bytes] = []
     for batch in _read(files):
-        is_conversion = tf.io.parse_example(batch, spec)["task"] == "conversion"
-        kept.extend(tf.boolean_mask(batch, is_conversion).numpy())
+        kept.extend(tf.boolean_mask(batch, tf.io.parse_example(batch, spec)["task"] == task).numpy())
     return kept
+
+
+def with_known(rows: EvalRows, users: np.ndarray, known: dict[bytes, np.ndarray]) -> EvalRows:
+    """The rows with what their users had converted on before the cut, beyond the length of a history.
+
+    Args:
+        rows: of the evaluation period.
+        users: [rows] ids.
+        known: positions by user.
+    """
+    nothing = np.zeros(0, np.int64)
+    joined = [np.union1d(own, known.get(user, nothing)) for own, user in zip(rows.known, users, strict=True)]
+    return replace(rows, known=joined)
 
 
 def _read(files: list[str]) -> tf.data.Dataset:
@@ -181,7 +202,12 @@ def _batches(records: list[bytes]) -> list[tf.Tensor]:
     return [tf.constant(records[start : start + _BATCH]) for start in range(0, len(records), _BATCH)]
 
 
-def _embed(records: list[bytes], towers: Any, catalog: Catalog) -> Queries:
+def embed_rows(records: list[bytes], towers: Any, catalog: Catalog) -> Queries:
+    """What the query tower says of serialized rows; items with a bonus that the catalogue lacks are left out.
+
+    Raises:
+        ValueError: vectors that are no numbers.
+    """
     embed = towers.signatures[EMBED_QUERY_EXAMPLES]
     position_of_index = catalog.position_of_index
     vectors: list[np.ndarray] = [np.zeros((0, 1), dtype=np.float32)] if not records else []

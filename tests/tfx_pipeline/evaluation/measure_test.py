@@ -10,10 +10,11 @@ from planted_transform import write_records
 
 from tfx_pipeline.evaluation import measure as measure_module
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.gates import refusals
 from tfx_pipeline.evaluation.measure import measure_index
-from tfx_pipeline.evaluation.measure import measure_rows
+from tfx_pipeline.evaluation.measure import measure_rows as measure_ranks
 from tfx_pipeline.evaluation.measure import measure_users
-from tfx_pipeline.evaluation.measure import refusals
+from tfx_pipeline.evaluation.measure import rank_rows
 from tfx_pipeline.evaluation.rows import EvalRows
 from tfx_pipeline.evaluation.rows import Queries
 from tfx_pipeline.evaluation.rows import UserRows
@@ -26,6 +27,10 @@ from tfx_pipeline.index.catalog import Catalog
 from tfx_pipeline.sources.oracle import Oracle
 
 NUM_ITEMS = 40
+
+
+def measure_rows(rows, catalog, oracle):
+    return measure_ranks(rank_rows(rows, catalog, oracle), rows.is_new)
 
 
 @pytest.fixture

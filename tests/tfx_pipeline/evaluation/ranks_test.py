@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.evaluation import ranks as module
+from tfx_pipeline.evaluation.ranks import constant_ranks
 from tfx_pipeline.evaluation.ranks import macro_recall_at
 from tfx_pipeline.evaluation.ranks import ranks
 from tfx_pipeline.evaluation.ranks import recall_at
 from tfx_pipeline.evaluation.ranks import set_ranks
+from tfx_pipeline.evaluation.ranks import vector_ranks
 from tfx_pipeline.evaluation.ranks import vector_scorer
 from tfx_pipeline.evaluation.rows import Queries
 
@@ -79,3 +81,46 @@ def test_macro_recall_is_the_mean_over_users_with_targets():
     found = [np.array([0.0, 20.0]), np.array([]), np.array([3.0])]  # a half, no target, all
     assert macro_recall_at(found, 10) == 0.75
     assert np.isnan(macro_recall_at([np.array([])], 10))
+
+
+@pytest.fixture
+def planted():
+    """Whole numbers, so that scores are exact and tie; bonuses of which some lower; and what is known."""
+    random = np.random.default_rng(5)
+    num_rows, num_items = 60, 3_000
+    vectors, items = (random.integers(-2, 3, (n, 5)).astype(np.float32) for n in (num_rows, num_items))
+    targets = random.integers(0, num_items, num_rows)
+    listed = [random.choice(num_items, random.integers(0, 40), replace=False) for _ in range(num_rows)]
+    listed[0] = np.union1d(listed[0], targets[:1])  # a target with a bonus
+    bonuses = [random.integers(-4, 5, len(own)).astype(np.float32) for own in listed]
+    known = [np.setdiff1d(random.choice(num_items, 30), targets[row]) for row in range(num_rows)]
+    return Queries(vectors, listed, bonuses), items, targets, known
+
+
+def test_ranks_of_vectors_are_those_of_all_scores(planted):
+    queries, items, targets, known = planted
+    expected = ranks(vector_scorer(queries, items), targets, known, num_items=len(items))
+    np.testing.assert_array_equal(vector_ranks(queries, items, targets, known), expected)
+
+
+def test_equal_vectors_tie_wherever_they_stand():
+    random = np.random.default_rng(7)
+    items = random.normal(size=(5_000, 48)).astype(np.float32)
+    copies = [17, 2_048, 4_999]  # in each tile one, the last of them not whole
+    items[copies] = items[17]
+    queries = Queries(random.normal(size=(50, 48)).astype(np.float32), [np.zeros(0, int)] * 50, [np.zeros(0)] * 50)
+    none = [np.zeros(0, int)] * 50
+    found = [vector_ranks(queries, items, np.full(50, copy), none)[0] for copy in copies]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    scores = queries.vectors.astype(float) @ items.T.astype(float)
+    better = (scores > scores[:, 17:18] + 1e-5).sum(axis=1)
+    np.testing.assert_array_equal(found[0], better + 1)  # and half of two ties
+
+
+def test_ranks_of_constant_scores_are_those_of_all_scores(planted):
+    _, items, targets, known = planted
+    scores = np.random.default_rng(1).integers(0, 50, len(items)).astype(np.float32)
+    same = lambda rows: np.broadcast_to(scores, (rows.stop - rows.start, len(items)))  # noqa: E731
+    expected = ranks(same, targets, known, num_items=len(items))
+    np.testing.assert_array_equal(constant_ranks(scores, targets, known), expected)
