@@ -17,7 +17,7 @@ from tfx_pipeline import configs
 from tfx_pipeline import logs
 from tfx_pipeline.root_lock import locked
 
-_COMPONENTS = 10
+_COMPONENTS = 15
 
 
 class RunError(Exception):
