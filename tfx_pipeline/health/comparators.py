@@ -1,7 +1,9 @@
 """Comparators: which features are compared between splits and between runs, by which distance and bound.
 
-A feature's entry in the schema may hold a `skew_comparator` (eval against train) or a `drift_comparator` (this run against an
-earlier one). One without gets the configured bound: L-infinity for what is categorical, Jensen-Shannon for numbers.
+A feature's entry in the schema may hold a `skew_comparator` (eval against train) or a `drift_comparator` (this run
+against an earlier one). One without gets the configured bound: L-infinity for what is categorical, Jensen-Shannon for
+numbers, from quantiles: of a long tail, bins of equal width hold all but a few values in the first one, and their distance
+follows the largest value.
 """
 
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -41,6 +43,7 @@ def comparators(
             comparator.infinity_norm.threshold = max_distance
         else:
             comparator.jensen_shannon_divergence.threshold = max_divergence
+            comparator.jensen_shannon_divergence.source.type = schema_pb2.HistogramSelection.QUANTILES
     return found
 
 
