@@ -48,6 +48,11 @@ def comparators(
 
 
 def _is_compared(feature: Feature) -> bool:
-    """Ids of rows are not, and neither are rates, which are shares of a total that grows; targets are sets."""
+    """Whether it can be expected to stay as it is.
+
+    Ids of rows do not, nor rates, shares of a total that grows, nor targets, which are sets. Performance is relative to
+    the market's mean of the day: all items without conversions share one value, which is another each day.
+    """
     is_target = feature.name.endswith("_item_ids")
-    return feature.role not in _NOT_COMPARED and feature.treatment != "popularity" and not is_target
+    is_relative = feature.treatment == "popularity" or feature.is_performance
+    return feature.role not in _NOT_COMPARED and not is_relative and not is_target

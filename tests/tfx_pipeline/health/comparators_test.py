@@ -30,6 +30,7 @@ def test_what_grows_with_time_or_is_an_id_of_its_own_is_not_compared():
     drift = bounds(load_schema(), "drift")
     assert {"surface", "task", "value", "price", "item_id", "history_item_id", "user_num_purchases"} <= set(drift)
     assert not {"user_id", "timestamp_us", "positive_rate", "impression_rate", "target_item_ids"} & set(drift)
+    assert "item_conversion_index" not in drift
 
 
 def test_between_splits_what_users_have_done_so_far_may_grow_more():
