@@ -78,7 +78,8 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
         raise
     record = read_last_run(places.metadata, expected=nodes)
     metrics = write_metrics(root, record, facts, config)
-    print("\n".join(console_lines(metrics.get("health"), file=f"{root}/metrics.json")), file=sys.stderr)
+    for line in console_lines(metrics.get("health"), file=f"{root}/metrics.json"):
+        print(line, file=sys.stderr)
     require_push(record, metrics)
     write_user_snapshot(root, record, facts)
     return summary(metrics, seconds=time.monotonic() - started_s, root=root)
