@@ -17,7 +17,7 @@ from tfx_pipeline import configs
 from tfx_pipeline import logs
 from tfx_pipeline.root_lock import locked
 
-_COMPONENTS = 11
+_COMPONENTS = 16
 
 
 class RunError(Exception):
@@ -57,6 +57,8 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     """Tables, schema, pipeline, verdict, metrics, snapshot."""
     from tfx_pipeline import dataset as datasets  # after the environment is quiet: these import TensorFlow
     from tfx_pipeline import pipeline as pipelines
+    from tfx_pipeline.health.report import console_lines
+    from tfx_pipeline.report.metrics_file import write_blocked_metrics
     from tfx_pipeline.report.metrics_file import write_metrics
     from tfx_pipeline.report.snapshot_file import write_user_snapshot
     from tfx_pipeline.report.summary import summary
@@ -68,10 +70,16 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     schema, schema_file = datasets.effective_schema(flags.source, dataset, root / "schema", extra=flags.schema)
     places = pipelines.Places.below(root, dataset=dataset, schema_file=schema_file)
     pipeline = pipelines.create_pipeline(places, schema, config, run_id=run_id, beam_args=beam_args(flags))
-    launch(pipeline)
-    record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
-    facts = datasets.source_facts(dataset)
+    facts, nodes = datasets.source_facts(dataset), tuple(node.id for node in pipeline.components)
+    try:
+        launch(pipeline)
+    except RunError:
+        write_blocked_metrics(root, read_last_run(places.metadata, expected=nodes), facts, config)
+        raise
+    record = read_last_run(places.metadata, expected=nodes)
     metrics = write_metrics(root, record, facts, config)
+    for line in console_lines(metrics.get("health"), file=f"{root}/metrics.json"):
+        print(line, file=sys.stderr)
     require_push(record, metrics)
     write_user_snapshot(root, record, facts)
     return summary(metrics, seconds=time.monotonic() - started_s, root=root)

@@ -23,6 +23,7 @@ from tfx_pipeline.components.pusher import VersionedPusher
 from tfx_pipeline.components.schema_validator import SchemaValidator
 from tfx_pipeline.components.server_validator import ServerValidator
 from tfx_pipeline.configs import RunConfig
+from tfx_pipeline.health.nodes import health_nodes
 from tfx_pipeline.retriever_records import METADATA_FILE
 from tfx_pipeline.stored_versions import serving_folder
 
@@ -93,12 +94,13 @@ def create_pipeline(
         beam_args: of every Beam stage.
     """
     data = _data(places, schema, config)
-    model = _model(data, schema, config)
+    health = health_nodes(data.example_gen, data.statistics_gen, schema, config.health, after=data.validator)
+    model = _model(data, schema, config, gate=health.gate)
     retrieval = _retrieval(data, model, config, places=places, run_id=run_id)
     return tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(places.artifacts),
-        components=[*data, *model, *retrieval],
+        components=[*data, *health, *model, *retrieval],
         enable_cache=True,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(places.metadata)),
         beam_pipeline_args=beam_args,
@@ -126,7 +128,7 @@ def _data(places: Places, schema: schema_pb2.Schema, config: RunConfig) -> _Data
     return _Data(example_gen, statistics_gen, schema_gen, validator)
 
 
-def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig) -> _Model:
+def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, *, gate: BaseNode) -> _Model:
     schema_text = text_format.MessageToString(schema)
 
     # Builds vocabularies and scales from train and catalog, and the graph that both towers and serving use.
@@ -139,7 +141,7 @@ def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig) -> _Model:
         disable_statistics=True,
         disable_analyzer_cache=True,  # no later run would read it, and writing it takes a third of the time
     )
-    transform.add_upstream_node(data.validator)
+    transform.add_upstream_node(gate)
 
     # Trains the two towers.
     trainer = tfx.components.Trainer(

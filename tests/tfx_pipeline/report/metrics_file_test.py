@@ -5,6 +5,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from tfx_pipeline.configs import build_config
 from tfx_pipeline.report.metrics_file import read_pushed_metrics
+from tfx_pipeline.report.metrics_file import write_blocked_metrics
 from tfx_pipeline.report.metrics_file import write_metrics
 from tfx_pipeline.run_record import RunRecord
 
@@ -30,3 +31,18 @@ def test_what_pushed_a_version_is_kept_when_a_later_run_is_refused(tmp_path):
     assert (kept["num_items"], kept["pushed_version"], kept["config"]["index"]["kind"]) == (10, "7", "auto")
     with pytest.raises(ValueError, match="The run that pushed version 8 has not come to its end"):
         read_pushed_metrics(tmp_path, "8")
+
+
+@pytest.mark.parametrize("is_blocked", [True, False])
+def test_only_a_run_that_data_health_stopped_leaves_metrics_without_an_evaluation(tmp_path, is_blocked):
+    (tmp_path / "health").mkdir()
+    (tmp_path / "health/health.json").write_text(json.dumps({"is_blocked": is_blocked}))
+    record = RunRecord(("HealthGate",), {"DataHealth.health": pb.Artifact(uri=str(tmp_path / "health"))})
+    config, facts = build_config("tables"), {"source": "tables"}
+    assert write_metrics(tmp_path, record, facts, config) == {}
+    write_blocked_metrics(tmp_path, record, facts, config)
+    assert (tmp_path / "metrics.json").exists() == is_blocked
+    if is_blocked:
+        metrics = json.loads((tmp_path / "metrics.json").read_text())
+        assert (metrics["health"], metrics["pushed_version"]) == ({"is_blocked": True}, None)
+        assert metrics["data"]["source"] == "tables"
