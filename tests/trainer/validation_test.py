@@ -1,3 +1,4 @@
+import json
 import logging
 import warnings
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.curves import TRAINING_FILE
 from trainer.export import Towers
 from trainer.inputs import MIN_VALIDATION_ROWS
 from trainer.inputs import USER_WEIGHT
@@ -171,6 +173,10 @@ def test_a_run_that_does_not_improve_stops_and_goes_back_to_its_best(
     assert caplog.text.count("the best so far") == 1
     assert "Training stops: the last 2 validations were no better" in caplog.text
     np.testing.assert_allclose(model.item_tower(batch).numpy(), start, rtol=1e-5)
+    curves = json.loads((tmp_path / TRAINING_FILE).read_text())
+    assert [point["is_best"] for point in curves["validations"]] == [True, False, False]
+    assert f"recall all {curves['validations'][1]['recall_all']:.4f}" in caplog.text
+    assert {"loss_conversion", "loss_engagement"} <= set(curves["steps"][0])
     Towers(model, market.tf_transform, market.groups).signatures()  # exports after the weights came back
 
 
