@@ -13,9 +13,8 @@ from trainer.inputs import ITEM
 from trainer.inputs import USER_WEIGHT
 from trainer.model import ConversionModel
 from trainer.tables import Features
+from trainer.training_file import TRAINING_FILE
 
-TRAINING_FILE = "training.json"
-"""Below the folder of a training; whole at any moment, also after a kill."""
 NUM_POINTS = 100
 _MIN_EVERY_STEPS = 10
 PROBE_ROWS = 256

@@ -7,11 +7,11 @@ import tensorflow as tf
 from tensorflow.python.summary.summary_iterator import summary_iterator
 
 from trainer.curves import PROBE_ROWS
-from trainer.curves import TRAINING_FILE
 from trainer.curves import Curves
 from trainer.curves import read_probes
 from trainer.inputs import ITEM
 from trainer.inputs import USER_WEIGHT
+from trainer.training_file import TRAINING_FILE
 
 _RATE = 0.25
 _ITEMS = {"conversion": [0, 1, 2], "engagement": [1, 1]}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.curves import TRAINING_FILE
 from trainer.export import Towers
 from trainer.inputs import MIN_VALIDATION_ROWS
 from trainer.inputs import USER_WEIGHT
@@ -16,6 +15,7 @@ from trainer.inputs import training_spec
 from trainer.inputs import validation_batches
 from trainer.run import build_model
 from trainer.run import fit
+from trainer.training_file import TRAINING_FILE
 from trainer.validation import Validation
 
 
