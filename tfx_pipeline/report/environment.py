@@ -9,7 +9,6 @@ from tfx_pipeline.report.figures import BASELINE
 from tfx_pipeline.report.figures import MODEL
 from tfx_pipeline.report.figures import POPULARITY
 from tfx_pipeline.report.figures import SPARE
-from tfx_pipeline.report.headline import lift
 from tfx_pipeline.report.symbols import symbol
 
 MISSING = "\N{EN DASH}"
@@ -24,7 +23,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.ChainableUndefined,  # a key that no component wrote is "not measured"
     )
-    environment.filters |= {"figure": figure, "signed": signed, "share": share, "lift": lift}
+    environment.filters |= {"figure": figure, "signed": signed, "share": share}
     marks = {"model": MODEL, "baseline": BASELINE, "popularity": POPULARITY, "spare": SPARE}
     environment.globals["symbols"] = {name: Markup(symbol(mark)) for name, mark in marks.items()}
     return environment
@@ -45,7 +44,9 @@ def figure(value: Any) -> str:
 
 def signed(value: Any) -> str:
     """A difference, with its sign."""
-    return f"{value:+.4f}" if isinstance(value, int | float) else MISSING
+    if not isinstance(value, int | float):
+        return MISSING
+    return f"{value:+.4f}" if round(value, 4) else f"{0:.4f}"
 
 
 def share(value: Any) -> str:

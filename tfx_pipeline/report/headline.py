@@ -35,10 +35,18 @@ class Tile(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """What the section shows; `has_intervals` is false where only `eval` was measured."""
+    """What the section shows.
+
+    Attributes:
+        tiles: recall@100 of conversions.
+        tables: of conversions.
+        others: tables of the other tasks.
+        has_intervals: false where only `eval` was measured.
+    """
 
     tiles: list[Tile]
     tables: list[Table]
+    others: list[Table]
     has_intervals: bool
 
 
@@ -49,12 +57,12 @@ def headline(metrics: dict[str, Any]) -> Headline:
     for record in records:
         groups.setdefault((record.task, record.novelty), []).append(record)
     first = [(CONVERSION, "all"), (CONVERSION, "new")]
-    order = [key for key in first if key in groups] + [key for key in groups if key not in first]
-    tables = [_table(*key, groups[key]) for key in order]
+    tables = [_table(*key, groups[key]) for key in first if key in groups]
+    others = [_table(*key, groups[key]) for key in groups if key not in first]
     tiles = [
         _tile(record) for key in first for record in groups.get(key, []) if record.metric == METRIC and record.model
     ]
-    return Headline(tiles, tables, any(record.model and record.model.low is not None for record in records))
+    return Headline(tiles, tables, others, any(record.model and record.model.low is not None for record in records))
 
 
 def lift(record: Record) -> str:

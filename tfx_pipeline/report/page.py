@@ -41,6 +41,7 @@ def render(metrics: dict[str, Any], trend: list[Evaluation]) -> str:
     tuning = metrics.get("tuning") or {}
     return templates().get_template("index.html").render(
         metrics=metrics,
+        stopped_why="The run stopped before it." if metrics.get("stopped") else "",
         verdict=verdict(metrics),
         headline=headline(metrics),
         slices=slices(metrics),

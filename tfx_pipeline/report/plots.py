@@ -19,7 +19,8 @@ from tfx_pipeline.report.figures import shortened
 
 _ROW_HEIGHT, _FOOT = 34, 58
 _DODGE = 0.24
-_LINE_HEIGHT = 260
+_LINE_HEIGHT = 240
+_LEGEND_LETTERS = 36
 
 
 class Interval(NamedTuple):
@@ -104,7 +105,7 @@ def line_plot(
     x_names: Mapping[int, str] | None = None,
     from_zero: bool = False,
 ) -> Markup:
-    """Lines with a legend above.
+    """Lines with a legend above, where there is more than one.
 
     Args:
         lines: in the order of the legend.
@@ -123,14 +124,17 @@ def line_plot(
         for place, name in (moments or {}).items():
             axes.axvline(place, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             across = axes.get_xaxis_transform()
-            axes.text(place, 1.0, f" {name}", transform=across, va="top", ha="left", fontsize=10, color=MUTED)
+            axes.text(place, 0.02, f" {name}", transform=across, va="bottom", ha="left", fontsize=10, color=MUTED)
         _x_axis(axes, x_label, is_log=is_log_x, names=x_names)
         axes.set_ylabel(y_label)
         if from_zero:
             axes.set_ylim(bottom=0)
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2 if len(lines) > 3 else 3, labelcolor=INK)
+        if len(lines) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, labelcolor=INK)
 
-    return draw(paint, height=_LINE_HEIGHT + (18 if len(lines) > 3 else 0), alt=alt)
+    columns = 3 if len(lines) <= 3 and sum(len(line.name) for line in lines) <= _LEGEND_LETTERS else 2
+    legend_rows = -(-len(lines) // columns) if len(lines) > 1 else 0
+    return draw(paint, height=_LINE_HEIGHT + 18 * legend_rows, alt=alt)
 
 
 def _line(axes: Axes, line: Line) -> None:

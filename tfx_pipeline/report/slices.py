@@ -47,15 +47,17 @@ class Slices(NamedTuple):
     """What the section shows.
 
     Attributes:
-        panels: by feature, all conversions before the new ones.
+        panels: of each feature, all conversions before the new ones.
         worse: slices whose change is below zero with its whole interval, the most first.
         better: slices whose change is above zero with its whole interval, the most first.
+        num_compared: slices with a change.
         has_baseline: whether there was a model to compare with.
     """
 
-    panels: list[Panel]
+    panels: dict[str, list[Panel]]
     worse: list[Record]
     better: list[Record]
+    num_compared: int
     has_baseline: bool
 
 
@@ -75,10 +77,14 @@ def slices(metrics: dict[str, Any]) -> Slices:
     changed = [record for record in records if record.change and None not in record.change]
     worse = [record for record in changed if record.change and (record.change.high or 0) < 0]
     better = [record for record in changed if record.change and (record.change.low or 0) > 0]
+    panels: dict[str, list[Panel]] = {}
+    for (feature, novelty), found in groups.items():
+        panels.setdefault(feature, []).append(_panel(feature, novelty, found))
     return Slices(
-        [_panel(feature, novelty, found) for (feature, novelty), found in groups.items()],
+        panels,
         sorted(worse, key=_change),
         sorted(better, key=_change, reverse=True),
+        len(changed),
         any(record.baseline for record in records),
     )
 

@@ -55,7 +55,7 @@ def training(metrics: dict[str, Any]) -> Training | None:
         plots.append(("Validation: recall around 100 on held-out rows", _of_validations(validations)))
     norms = [name for name in names if "_norm" in name and name != "gradient_norm"]
     if norms:
-        titled = {name: name.replace("_norm_", " vectors, ").replace("_norm", " vectors") for name in norms}
+        titled = {name: name.replace("_norm_", "s, ").replace("querys", "queries") for name in norms}
         plots.append(("Mean length of vectors", _of_steps(steps, titled, "length")))
     constants = {}
     for name in (name for name in names if name not in (*losses, *norms)):
