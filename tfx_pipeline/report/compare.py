@@ -72,11 +72,8 @@ def _differences(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, Any, A
 
 
 def _pairs(of_a: list[Record], of_b: list[Record]) -> list[Pair]:
-    keyed = [{record[:5]: record for record in records} for records in (of_a, of_b)]
-    return [
-        Pair(record, keyed[0].get(key), keyed[1].get(key))
-        for key, record in {**keyed[0], **{**keyed[1], **keyed[0]}}.items()
-    ]
+    in_a, in_b = ({record[:5]: record for record in records} for records in (of_a, of_b))
+    return [Pair(in_a.get(key) or in_b[key], in_a.get(key), in_b.get(key)) for key in {**in_a, **in_b}]
 
 
 def _panels(a: dict[str, Any], b: dict[str, Any]) -> list[tuple[str, str, Markup]]:
