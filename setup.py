@@ -46,6 +46,7 @@ setup(
         "tfx_pipeline.components",
         "tfx_pipeline.evaluation",
         "tfx_pipeline.examples",
+        "tfx_pipeline.health",
         "tfx_pipeline.index",
         "tfx_pipeline.report",
         "tfx_pipeline.sources",

@@ -11,6 +11,7 @@ from typing import Any
 from schemas import contract
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.examples.config import ExamplesConfig
+from tfx_pipeline.health.config import HealthConfig
 from tfx_pipeline.refresh_config import RefreshConfig
 from trainer.config import TrainerConfig
 
@@ -64,6 +65,7 @@ class RunConfig:
 
     source: dict[str, Any] = field(default_factory=dict)
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -82,6 +84,8 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "complete_journey": {
         "examples": {"eval_days": 14, "history_length": 100},
+        # Impressions are sampled from the promoted products that a basket did not take: purchases have none.
+        "health": {"unattributed": "off"},
         "trainer": {"epochs": 1, "validations_per_epoch": 5},
     },
     "retailrocket": {

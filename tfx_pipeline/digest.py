@@ -9,6 +9,8 @@ _PROJECT = Path(__file__).resolve().parents[1]
 
 EXAMPLES_CODE = ("tfx_pipeline/components/example_gen.py",)
 VALIDATION_CODE = ("tfx_pipeline/components/schema_validator.py",)
+HEALTH_CODE = ("tfx_pipeline/components/data_health.py",)
+HEALTH_GATE_CODE = ("tfx_pipeline/components/health_gate.py",)
 TRANSFORM_CODE = ("trainer/preprocessing.py",)
 TRAINER_CODE = ("trainer/run.py",)
 INDEX_CODE = ("tfx_pipeline/components/indexer.py",)

@@ -17,7 +17,7 @@ from tfx_pipeline import configs
 from tfx_pipeline import logs
 from tfx_pipeline.root_lock import locked
 
-_COMPONENTS = 10
+_COMPONENTS = 15
 
 
 class RunError(Exception):
@@ -64,8 +64,6 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     """Tables, schema, pipeline, metrics, report, verdict, snapshot."""
     from tfx_pipeline import dataset as datasets  # after the environment is quiet: these import TensorFlow
     from tfx_pipeline import pipeline as pipelines
-    from tfx_pipeline.report.metrics_file import write_metrics
-    from tfx_pipeline.report.page import write_page
     from tfx_pipeline.report.snapshot_file import write_user_snapshot
     from tfx_pipeline.report.summary import summary
     from tfx_pipeline.run_record import read_last_run
@@ -79,8 +77,7 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     stop = launch_until_stop(pipeline)
     record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
     facts = datasets.source_facts(dataset)
-    metrics = write_metrics(root, record, facts, config, stopped=str(stop or ""))
-    page = write_page(root, metrics) if metrics else None
+    metrics, page = write_figures(root, record, facts, config, stop=stop)
     require_push(record, metrics, stop=stop, page=page)
     write_user_snapshot(root, record, facts)
     return summary(metrics, seconds=time.monotonic() - started_s, root=root)
@@ -93,6 +90,28 @@ def launch_until_stop(pipeline: Any) -> RunError | None:
     except RunError as error:
         return error
     return None
+
+
+def write_figures(
+    root: Path, record: Any, facts: dict[str, Any], config: configs.RunConfig, *, stop: RunError | None
+) -> tuple[dict[str, Any], Path | None]:
+    """Metrics and report of a run, also of one that data health stopped, with its warnings on the console.
+
+    Returns:
+        The metrics and the report's page; nothing of a run that stopped for another reason.
+    """
+    from tfx_pipeline.health.report import console_lines
+    from tfx_pipeline.report.metrics_file import write_blocked_metrics
+    from tfx_pipeline.report.metrics_file import write_metrics
+    from tfx_pipeline.report.page import write_page
+
+    if stop:  # its message has the warnings
+        metrics = write_blocked_metrics(root, record, facts, config, reason=str(stop))
+    else:
+        metrics = write_metrics(root, record, facts, config)
+        for line in console_lines(metrics.get("health"), file=f"{root}/metrics.json"):
+            print(line, file=sys.stderr)
+    return metrics, write_page(root, metrics) if metrics else None
 
 
 def launch(pipeline: Any) -> None:

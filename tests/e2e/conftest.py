@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +33,7 @@ class Runner:
 
     def __init__(self, root: Path, *arguments: str, module: str = "tfx_pipeline.local_runner") -> None:
         self.root = root
+        self.arguments = arguments
         self._command = [sys.executable, "-m", module, f"--root={root}", *arguments]
         self._environment = {**os.environ, "XDG_CACHE_HOME": str(root / "cache")}
 
@@ -113,6 +116,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
         runner.kill_in(component, after=after)
         versions.append(runner.versions)
     return Simulated(runner, versions, runner.run())
+
+
+@pytest.fixture(scope="session")
+def copied_root(simulated: Simulated) -> Callable[[Path], Path]:
+    """Copies the root of the finished run, for tests that write to it."""
+
+    def copy(to: Path) -> Path:
+        assert simulated.finished.returncode == 0, simulated.finished.stderr
+        shutil.copytree(simulated.runner.root, to)
+        with contextlib.closing(sqlite3.connect(to / "metadata.sqlite")) as database:  # which holds whole paths
+            database.execute("UPDATE Artifact SET uri = replace(uri, ?, ?)", (str(simulated.runner.root), str(to)))
+            database.commit()
+        return to
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import sqlite3
 import threading
 import time
@@ -29,15 +28,8 @@ _SWAP_TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def root(simulated: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the finished run; ML Metadata holds whole paths."""
-    assert simulated.finished.returncode == 0, simulated.finished.stderr
-    copy = tmp_path_factory.mktemp("refresh") / "root"
-    shutil.copytree(simulated.runner.root, copy)
-    with contextlib.closing(sqlite3.connect(copy / "metadata.sqlite")) as database:
-        database.execute("UPDATE Artifact SET uri = replace(uri, ?, ?)", (str(simulated.runner.root), str(copy)))
-        database.commit()
-    return copy
+def root(simulated: Any, copied_root: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied_root(tmp_path_factory.mktemp("refresh") / "root")
 
 
 class Shop:

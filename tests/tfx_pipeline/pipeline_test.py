@@ -22,12 +22,17 @@ def upstream(components):
     return {component.id: {node.id for node in component.upstream_nodes} for component in components}
 
 
-def test_it_has_the_ten_components_each_after_what_it_reads(upstream):
+def test_it_has_these_components_each_after_what_it_reads(upstream):
     assert set(upstream) == {
         "MarketplaceExampleGen",
         "StatisticsGen",
         "ImportSchemaGen",
         "SchemaValidator",
+        "PreviousStatistics",
+        "SkewValidator",
+        "DriftValidator",
+        "DataHealth",
+        "HealthGate",
         "Transform",
         "Trainer",
         "Indexer",
@@ -44,7 +49,9 @@ def test_it_has_the_ten_components_each_after_what_it_reads(upstream):
 @pytest.mark.parametrize(
     ("component", "gates"),
     [
-        ("Transform", {"SchemaValidator"}),  # reads none of its outputs
+        ("SkewValidator", {"SchemaValidator"}),  # reads none of its outputs
+        ("DriftValidator", {"SchemaValidator", "PreviousStatistics"}),
+        ("Transform", {"HealthGate"}),
         ("VersionedPusher", {"Indexer", "RetrievalEvaluator", "ServerValidator"}),
     ],
 )
@@ -53,8 +60,8 @@ def test_the_gates_come_before_what_they_guard(upstream, component, gates):
 
 
 def test_a_change_of_our_code_is_seen_by_the_cache_of_every_step_that_runs_it(components):
-    stock = {"StatisticsGen", "ImportSchemaGen"}
-    never_cached = {"VersionedPusher"}  # its input is another in each run
+    stock = {"StatisticsGen", "ImportSchemaGen", "SkewValidator", "DriftValidator"}
+    never_cached = {"VersionedPusher", "PreviousStatistics"}  # its input is another in each run; a resolver always asks
     for component in components:
         has_digest = "code_digest" in str(component.exec_properties)
         assert has_digest == (component.id not in stock | never_cached), component.id

@@ -25,6 +25,7 @@ from schemas import tables
 from schemas.features import SPLITS
 from schemas.features import feature_groups
 from tfx_pipeline.examples import clean
+from tfx_pipeline.examples import label_health
 from tfx_pipeline.examples import splits
 from tfx_pipeline.examples.config import ExamplesConfig
 from tfx_pipeline.examples.pipeline import MarketplaceExamples
@@ -53,7 +54,7 @@ class _Executor(base_example_gen_executor.BaseExampleGenExecutor):
         check_counts(facts["counts"], config, dead_letters=FileSystems.join(self._uri, DEAD_LETTER_FOLDER))
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict) -> dict:  # noqa: N802
-        """Writes the five splits; the snapshot, the dead letters and the facts beside them.
+        """Writes the five splits; the snapshot, the dead letters, the facts and what data health reads beside them.
 
         Returns no split, for TFX would shuffle the rows again before it writes them in the same form.
         """
@@ -64,6 +65,10 @@ class _Executor(base_example_gen_executor.BaseExampleGenExecutor):
         out = examples.expand(pipeline)
         write_lines(out[splits.SNAPSHOT] | "SnapshotLine" >> beam.Map(_snapshot_line), self._uri, SNAPSHOT_FOLDER)
         write_lines(out[clean.DEAD_LETTERS], self._uri, DEAD_LETTER_FOLDER)
+        write_lines(out[label_health.ADVERTISERS], self._uri, label_health.ADVERTISERS_FOLDER)
+        measures = beam.pvalue.AsDict(out[label_health.MEASURES])
+        labels = FileSystems.join(self._uri, label_health.LABELS_FILE)
+        _ = out["period"] | "WriteLabels" >> beam.Map(label_health.write_labels, measures, labels)
         facts = FileSystems.join(self._uri, FACTS_FILE)
         counts = beam.pvalue.AsDict(out[clean.COUNTS])
         _ = out["period"] | "WriteFacts" >> beam.Map(write_facts, counts, facts)

@@ -16,6 +16,8 @@ from tfx_pipeline.examples.clean import DEAD_LETTERS
 from tfx_pipeline.examples.clean import dead_letter
 from tfx_pipeline.examples.config import MICROSECONDS_PER_DAY
 from tfx_pipeline.examples.encode import encode
+from tfx_pipeline.examples.label_health import ADVERTISER_DAYS
+from tfx_pipeline.examples.label_health import advertiser_days
 from tfx_pipeline.examples.performance import TrailingVolumes
 from tfx_pipeline.examples.performance import Volume
 from tfx_pipeline.examples.performance import performance_features
@@ -30,9 +32,9 @@ IMPRESSIONS = "impressions"
 
 
 class JoinItems(beam.PTransform):
-    """`(bucket, {attributes, daily, samples, positives, impressions})`, each packs by item -> lists of encoded rows.
+    """`(bucket, {attributes, daily, samples, positives, impressions, conversions})`, packs by item -> lists of encoded rows.
 
-    Outputs are tagged `train`, `eval`, `impressions` and `catalog`; positives and impressions of an item that is
+    Outputs are tagged `train`, `eval`, `impressions`, `catalog` and `advertiser_days`; positives and impressions of an item that is
     not in the catalogue are dead letters. Positives are streamed: memory holds one bucket's item attributes, daily
     volumes and encoded item parts.
 
@@ -50,7 +52,9 @@ class JoinItems(beam.PTransform):
     def expand(self, grouped: beam.PCollection) -> Any:
         """One pass over each bucket of items."""
         rows = beam.ParDo(self._do_fn, **self._sides)
-        return grouped | "Join" >> rows.with_outputs(TRAIN, EVAL, IMPRESSIONS, CATALOG, DEAD_LETTERS, COUNTS)
+        return grouped | "Join" >> rows.with_outputs(
+            TRAIN, EVAL, IMPRESSIONS, CATALOG, ADVERTISER_DAYS, DEAD_LETTERS, COUNTS
+        )
 
 
 class _JoinFn(beam.DoFn):
@@ -72,6 +76,7 @@ class _JoinFn(beam.DoFn):
         for item_id, found in attributes.items():
             found.sort(key=repr)
             yield from duplicates(item_id, found[1:])
+        yield from advertiser_days(attributes, group["conversions"])
         rates = {item_id: _rates(pairs, totals) for item_id, pairs in _by_item(group["samples"]).items()}
         daily = _by_item(group["daily"])
         of_market = TrailingVolumes(market.items(), window_days=self._window_days)

@@ -13,6 +13,7 @@ from schemas import tables
 from schemas.features import FeatureGroups
 from tfx_pipeline.examples import clean
 from tfx_pipeline.examples import items as item_rows
+from tfx_pipeline.examples import label_health
 from tfx_pipeline.examples import splits
 from tfx_pipeline.examples.attribution import AttributeConversions
 from tfx_pipeline.examples.config import ExamplesConfig
@@ -32,6 +33,7 @@ class MarketplaceExamples(beam.PTransform):
 
     `train`, `eval`, `impressions`, `catalog`, `queries`: lists of serialized tf.Examples. `snapshot`: `(user_id,
     Attributes)` as of the end of the data. `dead_letters`: JSON lines. `counts`: `(name, number)`. `period`: one Period.
+    `measures` and `advertisers`: of LabelHealth and AdvertiserLines.
 
     Args:
         dataset: folder of the raw tables.
@@ -51,8 +53,10 @@ class MarketplaceExamples(beam.PTransform):
         """Clean; by user: sessions, attribution, histories, split; by item: attributes, performance, rates."""
         events, items, users = self._clean(pipeline)
         period = pvalue.AsSingleton(self._period(events.rows))
-        rows = self._user_rows(events.rows, users.rows, period)
-        joined = self._item_rows(events.rows, items.rows, rows, period)
+        logs = self._logs(events.rows, users.rows, period)
+        rows = logs | "TimeSplit" >> splits.TimeSplit(self._groups, self._config, period)
+        labels = logs | "LabelHealth" >> label_health.LabelHealth()
+        joined = self._item_rows(events.rows, items.rows, rows, labels, period)
         counts = (
             events[clean.COUNTS],
             items[clean.COUNTS],
@@ -69,6 +73,8 @@ class MarketplaceExamples(beam.PTransform):
             clean.DEAD_LETTERS: letters,
             clean.COUNTS: sum_counts((*counts, counts_by_reason(letters))),
             "period": period.pvalue,
+            label_health.MEASURES: labels[label_health.MEASURES],
+            label_health.ADVERTISERS: joined[label_health.ADVERTISER_DAYS] | label_health.AdvertiserLines(),
         }
 
     def _clean(self, pipeline: beam.Pipeline) -> tuple[Any, Any, Any]:
@@ -95,7 +101,7 @@ class MarketplaceExamples(beam.PTransform):
             | "Period" >> beam.Map(lambda last_us: Period(config.cut_us(last_us), last_us))
         )
 
-    def _user_rows(self, events: beam.PCollection, users: beam.PCollection, period: pvalue.AsSingleton) -> Any:
+    def _logs(self, events: beam.PCollection, users: beam.PCollection, period: pvalue.AsSingleton) -> beam.PCollection:
         config = self._config
         return (
             {"events": events | "OfUser" >> beam.FlatMap(_by_user), "attributes": users}
@@ -103,10 +109,9 @@ class MarketplaceExamples(beam.PTransform):
             | "Sessions" >> Sessions(config)
             | "AttributeConversions" >> AttributeConversions(config)
             | "UnengagedImpressions" >> UnengagedImpressions(config, period)
-            | "TimeSplit" >> splits.TimeSplit(self._groups, config, period)
         )
 
-    def _item_rows(self, events: Any, items: Any, rows: Any, period: pvalue.AsSingleton) -> Any:
+    def _item_rows(self, events: Any, items: Any, rows: Any, labels: Any, period: pvalue.AsSingleton) -> Any:
         daily = events | "DailyVolumes" >> DailyVolumes()
         market = (
             daily
@@ -122,6 +127,7 @@ class MarketplaceExamples(beam.PTransform):
             "samples": samples | "EachSample" >> beam.Map(_alone) | "PackSamples" >> Pack(),
             "positives": positives,
             "impressions": impressions,
+            "conversions": labels[label_health.ITEM_DAYS] | "PackConversions" >> Pack(),
         }
         return (packs | "GroupByItem" >> beam.CoGroupByKey()) | "JoinItems" >> item_rows.JoinItems(
             self._groups,

@@ -4,8 +4,6 @@ from pathlib import Path
 
 METRICS_FILE = "metrics.json"
 """Below the root, and below the artifact of an evaluation."""
-HEALTH_FILE = "health.json"
-"""Below the artifact of DataHealth."""
 PUSHED_FOLDER = "pushed"
 """Below the root: the metrics of each run that pushed, by version."""
 REPORT_FOLDER = "report"

@@ -23,7 +23,7 @@ class Health(NamedTuple):
         found: what DataHealth measured; empty where it did not run.
         labels: its part on conversions.
         plot: conversions per day; None where these were not counted.
-        dead_letters: bad rows by reason.
+        dead_letters: bad rows by reason, also of the source, before the tables.
         counts: what the examples' making counted.
     """
 
@@ -44,7 +44,9 @@ def health(metrics: dict[str, Any]) -> Health:
     cut_us = (examples.get("period") or {}).get("cut_us")
     days = labels.get("conversions_per_day") or []
     plot = _plot(days, cut_us) if days else None
-    return Health(found, labels, plot, labels.get("dead_letters") or dead, counts)
+    aside = (metrics.get("data") or {}).get("set_aside") or {}
+    dead = {f"source: {reason}": n for reason, n in aside.items() if n} | (labels.get("dead_letters") or dead)
+    return Health(found, labels, plot, dead, counts)
 
 
 def _plot(days: list[dict[str, Any]], cut_us: int | None) -> Markup:

@@ -7,7 +7,7 @@ from typing import Any
 from tfx_pipeline import strict_json
 from tfx_pipeline.atomic import write_text
 from tfx_pipeline.configs import RunConfig
-from tfx_pipeline.report.files import HEALTH_FILE
+from tfx_pipeline.health.report import HEALTH_FILE
 from tfx_pipeline.report.files import METRICS_FILE
 from tfx_pipeline.report.files import PUSHED_FOLDER
 from tfx_pipeline.report.versions import installed_versions
@@ -15,47 +15,42 @@ from tfx_pipeline.retriever_artifact import TUNING_FILE
 from tfx_pipeline.run_record import RunRecord
 from trainer.training_file import TRAINING_FILE
 
-_MEASURED = {  # by key of metrics.json: component and file
-    "health": ("DataHealth", HEALTH_FILE),
-    "training": ("Trainer", TRAINING_FILE),
-    "tuning": ("Indexer", TUNING_FILE),
+_FACTS = ("source", "kind", "notice", "set_aside")
+_MEASURED = {  # by key of metrics.json: output artifact and file
+    "health": ("DataHealth.health", HEALTH_FILE),
+    "training": ("Trainer.model_run", TRAINING_FILE),
+    "tuning": ("Indexer.retriever", TUNING_FILE),
 }
 
 
-def write_metrics(
-    root: Path, record: RunRecord, facts: dict[str, Any], config: RunConfig, *, stopped: str = ""
-) -> dict[str, Any]:
-    """Writes `ROOT/metrics.json`: what the components measured, the source, the configuration, versions, and the push.
+def write_metrics(root: Path, record: RunRecord, facts: dict[str, Any], config: RunConfig) -> dict[str, Any]:
+    """Writes `ROOT/metrics.json`: what the components measured, the source, versions, the configuration and the push.
 
     What pushed a version is also kept by its name, for later runs that are refused write `metrics.json` anew.
 
-    Args:
-        root: of the run.
-        record: of the run.
-        facts: of the source.
-        config: of the run.
-        stopped: why the run broke off before its end, if it did.
-
     Returns:
-        The same values; empty when nothing was measured, and then nothing is written.
+        The same values; empty when the evaluator did not run, and then nothing is written.
     """
     evaluation = record.uri("RetrievalEvaluator.evaluation")
-    measured = {key: value for key in _MEASURED if (value := _read(record, *_MEASURED[key])) is not None}
-    if evaluation is None and not (stopped and measured):
+    if evaluation is None:
         return {}
-    metrics = {
-        "pushed_version": record.pushed_version,
-        **({"stopped": stopped} if stopped else {}),
-        "data": {key: facts.get(key, "") for key in ("source", "kind", "notice", "set_aside")},
-        **(json.loads((evaluation / METRICS_FILE).read_text()) if evaluation else {}),
-        **measured,
-        "versions": installed_versions(),
-        "config": config.to_dict(),
-    }
     names = [METRICS_FILE] + ([f"{PUSHED_FOLDER}/{record.pushed_version}.json"] if record.pushed_version else [])
-    for name in names:
-        write_text(root / name, strict_json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    found = json.loads((evaluation / METRICS_FILE).read_text())
+    return _write(root, names, _joined(record, facts, config, {**found, **_measured(record)}))
+
+
+def write_blocked_metrics(
+    root: Path, record: RunRecord, facts: dict[str, Any], config: RunConfig, *, reason: str = ""
+) -> dict[str, Any]:
+    """Writes `ROOT/metrics.json` of a run that data health stopped, with what stopped it; nothing of any other run.
+
+    Returns:
+        The same values; empty when nothing was written.
+    """
+    measured = _measured(record)
+    if not measured.get("health", {}).get("is_blocked"):
+        return {}
+    return _write(root, [METRICS_FILE], _joined(record, facts, config, {"stopped": reason, **measured}))
 
 
 def read_pushed_metrics(root: Path, version: str) -> dict[str, Any]:
@@ -73,7 +68,24 @@ def read_pushed_metrics(root: Path, version: str) -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-def _read(record: RunRecord, component: str, name: str) -> Any:
-    """A file among what a component gave out; None where there is none."""
-    folders = [Path(found.uri) for key, found in record.artifacts.items() if key.startswith(f"{component}.")]
-    return next((json.loads((folder / name).read_text()) for folder in folders if (folder / name).is_file()), None)
+def _joined(record: RunRecord, facts: dict[str, Any], config: RunConfig, found: dict[str, Any]) -> dict[str, Any]:
+    """What was found, between what was pushed and read, and how."""
+    return {
+        "pushed_version": record.pushed_version,
+        "data": {key: facts.get(key, "") for key in _FACTS},
+        **found,
+        "versions": installed_versions(),
+        "config": config.to_dict(),
+    }
+
+
+def _measured(record: RunRecord) -> dict[str, Any]:
+    """What components beside the evaluator left in files; a run from before they did has none."""
+    files = {name: folder / file for name, (key, file) in _MEASURED.items() if (folder := record.uri(key))}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+
+
+def _write(root: Path, names: list[str], metrics: dict[str, Any]) -> dict[str, Any]:
+    for name in names:
+        write_text(root / name, strict_json.dumps(metrics, indent=2) + "\n")
+    return metrics

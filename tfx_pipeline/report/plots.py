@@ -127,6 +127,7 @@ def line_plot(
             axes.text(place, 0.02, f" {name}", transform=across, va="bottom", ha="left", fontsize=10, color=MUTED)
         _x_axis(axes, x_label, is_log=is_log_x, names=x_names)
         axes.set_ylabel(y_label)
+        axes.margins(y=0.08)
         if from_zero:
             axes.set_ylim(bottom=0)
         if len(lines) > 1:

@@ -47,6 +47,7 @@ def trend_plot(evaluations: Sequence[Evaluation], *, novelty: str, alt: str) -> 
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
         axes.set_xlim(0.5, len(evaluations) + 0.5)
+        axes.margins(y=0.1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("run, by time (see the table)")
         axes.set_ylabel("recall@100")

@@ -3,6 +3,8 @@
 from typing import Any
 from typing import NamedTuple
 
+_KEPT = "The version that was served before, if any, stays in its place."
+
 
 class Verdict(NamedTuple):
     """What became of a run.
@@ -29,11 +31,11 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
     version = metrics.get("pushed_version")
     if version:
         return Verdict(True, f"Pushed: version {version}", [], gates, "")
-    if reason := metrics.get("stopped"):
-        return Verdict(False, "Stopped before the end: nothing was pushed", [reason, *_of_health(metrics)], gates, "")
+    if "stopped" in metrics:
+        reasons = _of_health(metrics) or [metrics["stopped"]]
+        return Verdict(False, "Stopped by the data: nothing was pushed", reasons, gates, _KEPT)
     if refusals:
-        note = "The version that was served before stays in its place."
-        return Verdict(False, "Refused: nothing was pushed", refusals, gates, note)
+        return Verdict(False, "Refused: nothing was pushed", refusals, gates, _KEPT)
     if "refusals" in metrics:
         note = "No gate of the evaluation refused it. See the log for the model server's check and for the Pusher."
         return Verdict(False, "Not pushed", [], gates, note)
@@ -41,5 +43,6 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
 
 
 def _of_health(metrics: dict[str, Any]) -> list[str]:
-    health = metrics.get("health") or {}
-    return [warning.get("message", "") for warning in health.get("warnings") or []] if health.get("is_blocked") else []
+    """Of the warnings, those that block."""
+    warnings = (metrics.get("health") or {}).get("warnings") or []
+    return [f"{found.get('check')}: {found.get('message')}" for found in warnings if found.get("mode") == "block"]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from schemas.features import SPLITS
 from tfx_pipeline.examples.config import ExamplesConfig
+from tfx_pipeline.examples.label_health import bucket_of_lag
 from tfx_pipeline.examples.pipeline import MarketplaceExamples
 
 DAY_US = 86_400_000_000
@@ -173,6 +174,21 @@ def test_bad_rows_are_dead_letters_and_counted(found):
     }
 
 
+def test_conversions_are_measured_by_day_lag_and_advertiser(found):
+    assert dict(found["measures"]) == {
+        ("day", START // DAY_US + 2): (1, 1),
+        ("day", START // DAY_US + 5): (1, 1),  # the ghost
+        ("day", START // DAY_US + 12): (2, 2),
+        ("lag", bucket_of_lag(86_340)): (1, 0),  # a minute less than a day
+        ("lag", bucket_of_lag(4 * 86_400)): (1, 0),
+        ("touches", 0): (6, 0),
+    }
+    assert sorted(map(json.loads, found["advertisers"]), key=str) == [
+        {"advertiser_id": "x", "days": [[START // DAY_US + 2, 1], [START // DAY_US + 12, 1]]},
+        {"advertiser_id": "y", "days": [[START // DAY_US + 12, 1]]},
+    ]
+
+
 def test_duplicate_items_and_users_are_one_row_and_counted(tmp_path, examples):
     items = [*ITEMS, ("a", "x", 1.0), ("a", "z", 9.0)]
     users = pd.DataFrame({"user_id": ["u1", "u1", "stranger"], "colour": ["r", "g", "b"]})
@@ -237,6 +253,8 @@ def assert_same(found, expected):
     assert found["counts"] == expected["counts"]
     assert sorted(found["snapshot"]) == sorted(expected["snapshot"])
     assert found["period"] == expected["period"]
+    assert dict(found["measures"]) == dict(expected["measures"])
+    assert sorted(found["advertisers"]) == sorted(expected["advertisers"])
 
 
 def test_the_result_does_not_depend_on_shards_formats_and_order(tmp_path, examples, found):

@@ -14,6 +14,7 @@ def test_a_day_without_conversions_is_a_zero_and_the_cut_is_marked(metrics, monk
 
 def test_without_data_health_the_dead_letters_are_those_of_the_examples(metrics):
     metrics.pop("health")
+    metrics["data"]["set_aside"] = {"no visitor": 3, "no time": 0}
     found = health(metrics)
-    assert found.dead_letters == {"events.no_item": 17}
+    assert found.dead_letters == {"source: no visitor": 3, "events.no_item": 17}
     assert (found.found, found.plot) == ({}, None)

@@ -82,7 +82,7 @@ def test_numbers_are_those_of_the_metrics(page, metrics):
     assert cells(found, "index", "exact search")[3] == "0.5078"
     assert "finds 98.8% of the exact answers" in found.text["index"]
     assert cells(found, "retrieved", "Gini: 0 all items alike, 1 one item only")[1:] == ["0.8765", "0.9990"]
-    assert cells(found, "health", "volume")[2:4] == ["4.2500", "3.0000"]
+    assert cells(found, "health", "volume")[3:5] == ["4.2500", "3.0000"]
     assert cells(found, "health", "Unattributed conversions")[1] == "34.6%"
     assert cells(found, "training", "20")[1:5] == ["0.2000", "0.1000", "0.1000", "0.0500"]
     assert cells(found, "samples", "1 ✓")[3] == "1.5000"
@@ -145,9 +145,10 @@ def test_a_refused_run_says_why_first(metrics, page):
 def test_a_stopped_run_shows_what_was_measured_until_then(metrics, page):
     kept = {name: metrics[name] for name in ("data", "health", "config")}
     kept["health"]["is_blocked"] = True
+    kept["health"]["warnings"][0] |= {"mode": "block", "message": "too many conversions"}
     found = page({**kept, "pushed_version": None, "stopped": "DataHealth: blocked"})
-    assert "✗ Stopped before the end" in found.text[""]
-    assert "DataHealth: blocked" in found.text[""]
+    assert "✗ Stopped by the data: nothing was pushed" in found.text[""]
+    assert "volume: too many conversions" in found.text[""]
     assert "The run stopped before it." in found.text["slices"]
     assert "The data blocked the run." in found.text["health"]
     assert "Conversions per day from 2020-01-01 to 2020-01-04" in found.text["health"]

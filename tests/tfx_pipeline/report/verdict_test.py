@@ -3,18 +3,22 @@ import pytest
 from tfx_pipeline.report.verdict import verdict
 
 
+def _warning(mode):
+    return {"check": "volume", "mode": mode, "message": f"{mode} it"}
+
+
 @pytest.mark.parametrize(
     ("metrics", "is_good", "title", "reasons"),
     [
         ({"pushed_version": "7", "refusals": []}, True, "Pushed: version 7", []),
         ({"pushed_version": None, "refusals": ["a", "b"]}, False, "Refused: nothing was pushed", ["a", "b"]),
         ({"pushed_version": None, "refusals": []}, False, "Not pushed", []),
-        ({"stopped": "c"}, False, "Stopped before the end: nothing was pushed", ["c"]),
+        ({"stopped": "c"}, False, "Stopped by the data: nothing was pushed", ["c"]),
         (
-            {"stopped": "c", "health": {"is_blocked": True, "warnings": [{"message": "d"}]}},
+            {"stopped": "c", "health": {"warnings": [_warning("block"), _warning("warn")]}},
             False,
-            "Stopped before the end: nothing was pushed",
-            ["c", "d"],
+            "Stopped by the data: nothing was pushed",
+            ["volume: block it"],
         ),
         ({}, False, "No verdict: nothing was evaluated", []),
     ],
