@@ -22,6 +22,8 @@ METRIC = "recall@100"
 NOVELTY_TITLES = {"all": "all conversions", "new": "new to the user"}
 MAX_VALUES = 10
 """Rows of a plot; a feature with more values shows those with most support."""
+MAX_LISTED = 50
+"""Rows of the table beside a plot; all are in `metrics.json`."""
 _MARKS: Mapping[str, Mark] = {"model": MODEL, "baseline": BASELINE, "popularity": POPULARITY}
 
 
@@ -31,7 +33,8 @@ class Panel(NamedTuple):
     Attributes:
         feature: that slices.
         title: of the novelty.
-        records: all values, in the file's order.
+        records: the table's values, in the file's order.
+        num_values: of the feature.
         num_shown: values in the plot.
         plot: of the values with most support.
     """
@@ -39,6 +42,7 @@ class Panel(NamedTuple):
     feature: str
     title: str
     records: Sequence[Record]
+    num_values: int
     num_shown: int
     plot: Markup
 
@@ -89,9 +93,9 @@ def slices(metrics: dict[str, Any]) -> Slices:
     )
 
 
-def most_supported(records: Sequence[Record]) -> list[Record]:
-    """Those with most rows, `MAX_VALUES` at most, in their own order."""
-    largest = sorted(records, key=lambda record: -(record.num_rows or 0))[:MAX_VALUES]
+def most_supported(records: Sequence[Record], limit: int = MAX_VALUES) -> list[Record]:
+    """Those with most rows, in their own order."""
+    largest = sorted(records, key=lambda record: -(record.num_rows or 0))[:limit]
     return [record for record in records if record in largest]
 
 
@@ -105,7 +109,7 @@ def _panel(feature: str, novelty: str, records: Sequence[Record]) -> Panel:
     title = NOVELTY_TITLES[novelty]
     alt = f"{METRIC} by {feature}, {title}: model, last blessed model and popularity, with 95% intervals"
     plot = interval_plot(rows, marks, x_label=METRIC, note_title="conversions", alt=alt)
-    return Panel(feature, title, records, len(shown), plot)
+    return Panel(feature, title, most_supported(records, MAX_LISTED), len(records), len(shown), plot)
 
 
 def _support(record: Record) -> str:

@@ -1,3 +1,4 @@
+from tfx_pipeline.report.slices import MAX_LISTED
 from tfx_pipeline.report.slices import MAX_VALUES
 from tfx_pipeline.report.slices import slices
 
@@ -14,12 +15,19 @@ def test_a_feature_with_many_values_shows_the_best_supported_in_their_own_order(
     records = [planted_record("price", f"value {n}", num_rows=100 - n) for n in range(MAX_VALUES + 5)]
     found = slices({"slices": records[::-1]})
     (panel,) = found.panels["price"]
-    assert (panel.num_shown, len(panel.records)) == (MAX_VALUES, MAX_VALUES + 5)
+    assert (panel.num_shown, panel.num_values, len(panel.records)) == (MAX_VALUES, MAX_VALUES + 5, MAX_VALUES + 5)
     places = [panel.plot.find(f">value {n}<") for n in range(MAX_VALUES + 5)]
     shown = places[:MAX_VALUES]
     assert shown == sorted(shown, reverse=True)
     assert min(shown) > 0
     assert places[MAX_VALUES:] == [-1] * 5
+
+
+def test_a_table_has_no_more_rows_than_a_page_bears(planted_record):
+    found = slices({"slices": [planted_record("price", str(n), num_rows=n) for n in range(2 * MAX_LISTED)]})
+    (panel,) = found.panels["price"]
+    assert [record.value for record in panel.records] == [str(n) for n in range(MAX_LISTED, 2 * MAX_LISTED)]
+    assert panel.num_values == 2 * MAX_LISTED
 
 
 def test_all_stands_before_new_and_a_first_run_has_no_baseline(planted_record):
