@@ -3,13 +3,13 @@
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from trainer.inputs import ITEM
 from trainer.inputs import USER_WEIGHT
 from trainer.model import ConversionModel
 from trainer.tables import Features
@@ -19,6 +19,8 @@ NUM_POINTS = 100
 _MIN_EVERY_STEPS = 10
 PROBE_ROWS = 256
 """Rows per task: a softmax over more rows has a larger loss, so all tasks have as many where there are as many."""
+_NORM_ROWS = 100_000
+_TABLE = re.compile(r"table_(\w+)")
 _PROBE_SCAN = 20_480
 _READ_BATCH = 1024
 _TENSORBOARD_FOLDER = "tensorboard"
@@ -55,13 +57,13 @@ def read_probes(files: list[str], spec: dict) -> dict[str, Features]:
 class Curves(tf.keras.callbacks.Callback):
     """Writes what a training looks like every so many steps, and each validation.
 
-    A point has the step's own loss and gradient norm, both learning rates, and of the probes the loss per task, without
-    dropout and ranked among each other only, and the mean norms of the vectors: fixed rows, so that points compare. Between
-    points a step costs nothing: no value is fetched.
+    A point has the step's own loss and gradient norm, both learning rates, the mean norm of each embedding table's rows,
+    and of the probes the loss per task, without dropout and ranked among each other only: fixed rows, so that points
+    compare. Between points a step costs nothing: no value is fetched.
 
     Args:
         model: in training, compiled.
-        probes: from `read_probes`.
+        probes: from `read_probes`, at least one.
         total_steps: of the training, at most.
         folder: of the training; what an earlier attempt left there is replaced, for a training starts again.
         every_steps: steps between points; by default as many as make `NUM_POINTS`, 10 at least.
@@ -94,7 +96,7 @@ class Curves(tf.keras.callbacks.Callback):
             "steps": [],
             "validations": [],
         }
-        self._measures = {task: tf.function(self._measure_of(batch)) for task, batch in probes.items()}
+        self._loss = _loss_of(model, next(iter(probes.values())))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Drops the events of an earlier attempt and measures the start."""
@@ -123,9 +125,8 @@ class Curves(tf.keras.callbacks.Callback):
     def _add(self, own: dict[str, float]) -> None:
         values: Point = {**own, "learning_rate": _number(self._model.optimizer.learning_rate)}
         values["table_learning_rate"] = _number(self._model.table_optimizer.learning_rate)
-        for task, measure in self._measures.items():
-            loss, query_norm, item_norm = (float(value) for value in measure())
-            values |= {f"loss_{task}": loss, f"query_norm_{task}": query_norm, f"item_norm_{task}": item_norm}
+        values |= {f"loss_{task}": float(self._loss(batch)) for task, batch in self._probes.items()}
+        values |= {f"norm_{name}": float(value) for name, value in _table_norms(self._model).items()}
         self._append("steps", values)
 
     def _append(self, kind: str, values: Point) -> None:
@@ -136,24 +137,39 @@ class Curves(tf.keras.callbacks.Callback):
         self._writer.flush()
         self._save()
 
-    def _measure_of(self, batch: Features) -> Callable[[], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """Loss of a probe, and the mean norms of its query and item vectors, without the popularity coordinate."""
-        model = self._model
-
-        def measure() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            loss = model.compute_loss(batch)
-            queries, items = model.query_tower(batch), model.item_tower(model.catalog.rows(batch[ITEM]))
-            query_norm, item_norm = (tf.reduce_mean(tf.norm(found[:, :-1], axis=1)) for found in (queries, items))
-            return loss, query_norm, item_norm
-
-        return measure
-
     def _save(self) -> None:
         """Under a temporary name first, so that a kill leaves the file before."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         partial = self._file.with_name(f".{self._file.name}.partial")
         partial.write_text(json.dumps(self._written, allow_nan=False) + "\n")
         os.replace(partial, self._file)
+
+
+def _loss_of(model: ConversionModel, batch: Features) -> Callable[[Features], tf.Tensor]:
+    """The model's loss as one graph for batches of any size: to trace it takes seconds.
+
+    Args:
+        model: see `Curves`.
+        batch: any, of which the graph takes the types.
+    """
+    return tf.function(
+        lambda inputs: model.compute_loss(inputs),
+        input_signature=[{name: _of_any_size(value) for name, value in batch.items()}],
+        autograph=False,
+    )
+
+
+def _of_any_size(value: tf.Tensor | tf.RaggedTensor) -> tf.TypeSpec:
+    shape = [None, *value.shape[1:]]
+    if isinstance(value, tf.RaggedTensor):
+        return tf.RaggedTensorSpec(shape, value.dtype, value.ragged_rank, value.row_splits.dtype)
+    return tf.TensorSpec(shape, value.dtype)
+
+
+def _table_norms(model: ConversionModel) -> dict[str, tf.Tensor]:
+    """Mean L2 norm of the rows by embedding table; of a long one, of its first rows, which are the most frequent."""
+    tables = {name[1]: variable for variable in model.trainable_variables if (name := _TABLE.search(variable.name))}
+    return {name: tf.reduce_mean(tf.norm(table[:_NORM_ROWS], axis=1)) for name, table in tables.items()}
 
 
 def _number(value: Any) -> float:

@@ -18,25 +18,19 @@ _ITEMS = {"conversion": [0, 1, 2], "engagement": [1, 1]}
 
 
 class Model:
-    """One weight: its loss is `weight * mean(item)`, a query's vector (weight, 0), an item's (0, item), then popularity."""
+    """One weight: its loss is `weight * mean(item)`; and a table of rows of norms 5 and 1."""
 
     temperature = 0.5
 
     def __init__(self):
         self.weight = tf.Variable(8.0)
+        table = tf.Variable([[3.0, 4.0], [0.0, 1.0]], name="table_item_id/embeddings")
+        self.trainable_variables = [self.weight, table]
         self.optimizer = tf.keras.optimizers.legacy.SGD(_RATE)
         self.table_optimizer = SimpleNamespace(learning_rate=0.125)
-        self.catalog = SimpleNamespace(rows=lambda items: {ITEM: items})
 
     def compute_loss(self, batch):
         return self.weight * tf.reduce_mean(tf.cast(batch[ITEM], tf.float32))
-
-    def query_tower(self, batch):
-        return tf.tile([[self.weight, 0.0, 9.0]], [tf.size(batch[ITEM]), 1])
-
-    def item_tower(self, rows):
-        items = tf.cast(rows[ITEM], tf.float32)[:, tf.newaxis]
-        return tf.concat([tf.zeros_like(items), items, 9 * tf.ones_like(items)], axis=1)
 
     def step(self):
         """Halves the weight; what Keras would hand to callbacks."""
@@ -75,10 +69,8 @@ def test_points_are_those_of_the_loop_by_hand(curves, tmp_path):
         if step % 2 == 0:
             of_batch = {"loss": weight, "gradient_norm": None} if step else {}
             losses = {f"loss_{task}": weight * np.mean(items) for task, items in _ITEMS.items()}
-            norms = {f"item_norm_{task}": np.mean(items) for task, items in _ITEMS.items()}
-            queries = {f"query_norm_{task}": weight for task in _ITEMS}
             rates = {"learning_rate": _RATE, "table_learning_rate": 0.125}
-            by_hand.append({"step": step, **of_batch, **rates, **losses, **norms, **queries})
+            by_hand.append({"step": step, **of_batch, **rates, **losses, "norm_item_id": 3.0})
     assert found["steps"] == by_hand
     assert found["validations"] == [{"step": 0, "recall_all": 0.5, "is_best": True}]
     assert (found["temperature"], found["is_finished"], found["num_steps"]) == (0.5, True, 5)

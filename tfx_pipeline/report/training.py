@@ -15,6 +15,7 @@ from tfx_pipeline.report.plots import Line
 from tfx_pipeline.report.plots import line_plot
 
 _TASK_LOSS = "loss_"
+_NORM = "norm_"
 _VALIDATION_LINES = {  # colour says which conversions, shape and dashes whose
     "recall_all": ("all: model", Mark(BLUE, "o")),
     "popularity_all": ("all: popularity", Mark(GREY, "D", ":", is_filled=False)),
@@ -23,8 +24,6 @@ _VALIDATION_LINES = {  # colour says which conversions, shape and dashes whose
 }
 _OTHERS = {
     "gradient_norm": "gradient norm",
-    "query_norm_": "mean length of vectors",
-    "item_norm_": "mean length of vectors",
     "learning_rate": "learning rate",
     "table_learning_rate": "learning rate of tables",
     "temperature": "temperature",
@@ -53,10 +52,10 @@ def training(metrics: dict[str, Any]) -> Training | None:
         plots.append(("Loss per task", _of_steps(steps, dict(zip(losses, titles, strict=True)), "loss")))
     if validations:
         plots.append(("Validation: recall around 100 on held-out rows", _of_validations(validations)))
-    norms = [name for name in names if "_norm" in name and name != "gradient_norm"]
+    norms = [name for name in names if name.startswith(_NORM)]
     if norms:
-        titled = {name: name.replace("_norm_", "s, ").replace("querys", "queries") for name in norms}
-        plots.append(("Mean length of vectors", _of_steps(steps, titled, "length")))
+        titled = {name: name.removeprefix(_NORM) for name in norms[: len(MARKS)]}
+        plots.append(("Mean length of the embedding tables' rows", _of_steps(steps, titled, "length")))
     constants = {}
     for name in (name for name in names if name not in (*losses, *norms)):
         values = {point[name] for point in steps if point.get(name) is not None}

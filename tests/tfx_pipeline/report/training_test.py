@@ -12,9 +12,9 @@ def test_each_task_has_its_line_and_what_never_changes_is_a_number(metrics):
 
 def test_what_changes_has_a_plot(metrics):
     for step, point in enumerate(metrics["training"]["steps"]):
-        point |= {"learning_rate": 0.5**step, "query_norm_conversion": 1.0, "item_norm_conversion": 2.0}
+        point |= {"learning_rate": 0.5**step, "norm_item_id": 1.0}
     titles = [title for title, _ in training(metrics).plots]
-    assert titles[2:] == ["Mean length of vectors", "Learning rate"]
+    assert titles[2:] == ["Mean length of the embedding tables' rows", "Learning rate"]
 
 
 def test_without_curves_there_is_nothing():
