@@ -20,7 +20,7 @@ class Health(NamedTuple):
     """What the section shows.
 
     Attributes:
-        found: what DataHealth measured; empty where it did not run.
+        found: what DataHealth measured; empty where it did not run. Distances are sorted, the furthest over its bound first.
         labels: its part on conversions.
         plot: conversions per day; None where these were not counted.
         dead_letters: bad rows by reason, also of the source, before the tables.
@@ -36,7 +36,9 @@ class Health(NamedTuple):
 
 def health(metrics: dict[str, Any]) -> Health:
     """Of DataHealth, and of the examples' counts, which are there without it too."""
-    found = metrics.get("health") or {}
+    found = dict(metrics.get("health") or {})
+    for kind in ("skew", "drift"):
+        found |= {kind: sorted(found[kind], key=_excess, reverse=True)} if found.get(kind) else {}
     labels = found.get("labels") or {}
     examples = metrics.get("examples") or {}
     counts = examples.get("counts") or {}
@@ -47,6 +49,12 @@ def health(metrics: dict[str, Any]) -> Health:
     aside = (metrics.get("data") or {}).get("set_aside") or {}
     dead = {f"source: {reason}": n for reason, n in aside.items() if n} | (labels.get("dead_letters") or dead)
     return Health(found, labels, plot, dead, counts)
+
+
+def _excess(distance: dict[str, Any]) -> float:
+    """How many times its bound a distance is; one that could not be measured is none."""
+    value, bound = distance.get("value"), distance.get("bound")
+    return value / bound if value is not None and bound else 0.0
 
 
 def _plot(days: list[dict[str, Any]], cut_us: int | None) -> Markup:

@@ -32,7 +32,7 @@ def index_plot(tuning: dict[str, Any]) -> Markup:
         exact = tuning.get("exact_latency_ms")
         if exact is not None:
             axes.axvline(exact, color=MUTED, linewidth=1.2, linestyle=":", label="exact search")
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.08 * max([*latencies, exact or 0]))
         axes.set_ylim(top=1.015)
         axes.set_xlabel("latency of one query, ms")
         axes.set_ylabel(f"share of the exact top {tuning['k']}")

@@ -18,3 +18,9 @@ def test_without_data_health_the_dead_letters_are_those_of_the_examples(metrics)
     found = health(metrics)
     assert found.dead_letters == {"source: no visitor": 3, "events.no_item": 17}
     assert (found.found, found.plot) == ({}, None)
+
+
+def test_the_distance_furthest_over_its_bound_comes_first():
+    values = {"a": (0.2, 0.1), "b": (0.3, 0.5), "c": (0.4, 0.1), "d": (None, 0.1)}
+    skew = [{"feature": name, "value": value, "bound": bound} for name, (value, bound) in values.items()]
+    assert [row["feature"] for row in health({"health": {"skew": skew}}).found["skew"]] == ["c", "a", "b", "d"]

@@ -150,6 +150,7 @@ def test_a_stopped_run_shows_what_was_measured_until_then(metrics, page):
     assert "✗ Stopped by the data: nothing was pushed" in found.text[""]
     assert "volume: too many conversions" in found.text[""]
     assert "The run stopped before it." in found.text["slices"]
+    assert found.sections == ["health", *(name for name in SECTIONS if name != "health")]
     assert "The data blocked the run." in found.text["health"]
     assert "Conversions per day from 2020-01-01 to 2020-01-04" in found.text["health"]
 
