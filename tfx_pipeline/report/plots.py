@@ -121,10 +121,7 @@ def line_plot(
     def paint(axes: Axes) -> None:
         for line in lines:
             _line(axes, line)
-        for place, name in (moments or {}).items():
-            axes.axvline(place, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            across = axes.get_xaxis_transform()
-            axes.text(place, 0.02, f" {name}", transform=across, va="bottom", ha="left", fontsize=10, color=MUTED)
+        _moments(axes, moments or {})
         _x_axis(axes, x_label, is_log=is_log_x, names=x_names)
         axes.set_ylabel(y_label)
         axes.margins(y=0.08)
@@ -144,6 +141,13 @@ def _line(axes: Axes, line: Line) -> None:
     style: dict[str, Any] = {"markerfacecolor": line.mark.face, "markersize": 5, "markeredgewidth": 1.4}
     name = shortened(line.name, 30)
     axes.plot(line.x, y, marker=marker, linestyle=line.mark.dashes, color=line.mark.colour, label=name, **style)
+
+
+def _moments(axes: Axes, names: Mapping[float, str]) -> None:
+    across = axes.get_xaxis_transform()
+    for place, name in names.items():
+        axes.axvline(place, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.text(place, 0.02, f" {name}", transform=across, va="bottom", ha="left", fontsize=10, color=MUTED)
 
 
 def _x_axis(axes: Axes, label: str, *, is_log: bool, names: Mapping[int, str] | None) -> None:

@@ -170,3 +170,12 @@ def test_the_trend_is_that_of_ml_metadata(tmp_path, metrics, evaluated):
     assert first[2:6] == ["20251231", "✗ refused", "1,234", "0.2222"]
     assert second[2:4] == ["20260101 (this run)", "✓ blessed"]
     assert second[5] == "0.2123 0.2023–0.2223"  # noqa: RUF001
+
+
+def test_many_gates_do_not_stand_before_the_headline(page, metrics):
+    passed = metrics["gates"][0]
+    refused = {**passed, "gate": "no_worse", "slice": "surface=mailer", "is_passed": False}
+    found = page({"gates": [*[passed] * 10, refused], "refusals": ["no"], "eval": metrics["eval"]})
+    assert "1 of 11 gates refused." in found.text["gates"]
+    assert [row[0] for row in found.rows["gates"]] == ["Gate", "no_worse", "Gate", *["min_lift"] * 10]
+    assert "10 gates passed" in found.text["gates"]
