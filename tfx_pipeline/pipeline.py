@@ -8,26 +8,19 @@ from typing import NamedTuple
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import v1 as tfx
-from tfx.components import DistributionValidator
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.proto import trainer_pb2
 from tfx.proto import transform_pb2
-from tfx.types.standard_artifacts import ExampleStatistics
 
 from tfx_pipeline import digest
-from tfx_pipeline.components.accepted_statistics import AcceptedStatistics
-from tfx_pipeline.components.data_health import DataHealth
 from tfx_pipeline.components.evaluator import RetrievalEvaluator
 from tfx_pipeline.components.example_gen import MarketplaceExampleGen
-from tfx_pipeline.components.health_gate import HealthGate
 from tfx_pipeline.components.indexer import Indexer
 from tfx_pipeline.components.pusher import VersionedPusher
 from tfx_pipeline.components.schema_validator import SchemaValidator
 from tfx_pipeline.components.server_validator import ServerValidator
 from tfx_pipeline.configs import RunConfig
-from tfx_pipeline.health.comparators import DRIFT_PAIRS
-from tfx_pipeline.health.comparators import SKEW_PAIRS
-from tfx_pipeline.health.comparators import comparators
+from tfx_pipeline.health.nodes import health_nodes
 from tfx_pipeline.retriever_records import METADATA_FILE
 from tfx_pipeline.stored_versions import serving_folder
 
@@ -68,16 +61,6 @@ class _Data(NamedTuple):
     validator: SchemaValidator
 
 
-class _Health(NamedTuple):
-    """Components from valid examples to leave to train on them."""
-
-    previous: tfx.dsl.Resolver
-    skew: BaseNode
-    drift: BaseNode
-    data_health: BaseNode
-    gate: BaseNode
-
-
 class _Model(NamedTuple):
     """Components from examples to trained towers."""
 
@@ -107,7 +90,7 @@ def create_pipeline(
         beam_args: of every Beam stage.
     """
     data = _data(places, schema, config)
-    health = _health(data, schema, config)
+    health = health_nodes(data.example_gen, data.statistics_gen, schema, config.health, after=data.validator)
     model = _model(data, schema, config, gate=health.gate)
     retrieval = _retrieval(data, model, config, places=places, run_id=run_id)
     return tfx.dsl.Pipeline(
@@ -139,54 +122,6 @@ def _data(places: Places, schema: schema_pb2.Schema, config: RunConfig) -> _Data
         code_digest=digest.code_digest(digest.VALIDATION_CODE),
     )
     return _Data(example_gen, statistics_gen, schema_gen, validator)
-
-
-def _health(data: _Data, schema: schema_pb2.Schema, config: RunConfig) -> _Health:
-    statistics = data.statistics_gen.outputs["statistics"]
-
-    # Finds the statistics of the last run that was let pass; the first run has none.
-    previous = tfx.dsl.Resolver(
-        strategy_class=AcceptedStatistics, current=statistics, previous=tfx.dsl.Channel(type=ExampleStatistics)
-    ).with_id("PreviousStatistics")
-    earlier = previous.outputs["previous"].as_optional()
-
-    # Measure the distance of eval to train, and of this run to the earlier one.
-    bounds = config.health
-    skew = DistributionValidator(
-        statistics,
-        statistics,
-        comparators(schema, "skew", max_distance=bounds.max_skew_distance, max_divergence=bounds.max_skew_divergence),
-        include_split_pairs=list(SKEW_PAIRS),
-    ).with_id("SkewValidator")
-    drift = DistributionValidator(
-        statistics,
-        earlier,
-        comparators(
-            schema, "drift", max_distance=bounds.max_drift_distance, max_divergence=bounds.max_drift_divergence
-        ),
-        include_split_pairs=list(DRIFT_PAIRS),
-    ).with_id("DriftValidator")
-    for validator in (skew, drift):
-        validator.add_upstream_node(data.validator)
-
-    # Puts the distances and the labels' health into one report.
-    data_health = DataHealth(
-        examples=data.example_gen.outputs["examples"],
-        statistics=statistics,
-        skew=skew.outputs["anomalies"],
-        drift=drift.outputs["anomalies"],
-        previous=earlier,
-        config=json.dumps(bounds.to_dict()),
-        code_digest=digest.code_digest(digest.HEALTH_CODE),
-    )
-
-    # Stops the run where a check blocks.
-    gate = HealthGate(
-        health=data_health.outputs["health"],
-        statistics=statistics,
-        code_digest=digest.code_digest(digest.HEALTH_GATE_CODE),
-    )
-    return _Health(previous, skew, drift, data_health, gate)
 
 
 def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, *, gate: BaseNode) -> _Model:

@@ -66,7 +66,7 @@ def DataHealth(  # noqa: N802 (a TFX component is named like a class)
         drift_against=_name_of(previous) if previous is not None else None,
     )
     write_text(Path(health.uri, HEALTH_FILE), strict_json.dumps(found, indent=2) + "\n")
-    log.info("Data health: %s warnings", len(found["warnings"]))
+    log.info("Warnings of data health: %s", len(found["warnings"]))
 
 
 def _statistics(artifact: Artifact, splits: list[str]) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:

@@ -43,7 +43,6 @@ def changed_advertisers(labels: Labels, config: HealthConfig) -> list[Finding]:
         return []
     market = Volume.of(labels.days, labels.windows)
     suspects: dict[str, list[_Suspect]] = {JUMP: [], STOP: []}
-    num_changed = {JUMP: 0, STOP: 0}
     num_tested = 0
     for name, days in labels.advertisers():
         volume = Volume.of(days, labels.windows)
@@ -53,7 +52,6 @@ def changed_advertisers(labels: Labels, config: HealthConfig) -> list[Finding]:
         for check, heap in suspects.items():
             chance = _probability(check, volume, market, labels.windows, max_change=config.max_change)(volume)
             if chance < config.false_alarm:
-                num_changed[check] += 1
                 _push(heap, _Suspect(-chance, name, volume))
     alarm = config.false_alarm / max(1, num_tested)
     return [

@@ -20,7 +20,7 @@ def unexpected_silence(labels: Labels, config: HealthConfig) -> Iterator[Finding
         named = ", ".join(date_of(day) for day in days[:_MOST_DAYS_NAMED])
         more = f" and {len(days) - _MOST_DAYS_NAMED} more" if len(days) > _MOST_DAYS_NAMED else ""
         message = (
-            f"{len(days)} days have no conversions although their weekday usually has, more than health.max_silent_days="
+            f"days without conversions although their weekday usually has some: {len(days)}, more than health.max_silent_days="
             f"{config.max_silent_days}: {named}{more}; closed, or is a day's file missing?"
         )
         yield Finding("silent_days", "all conversions", len(days), config.max_silent_days, message)

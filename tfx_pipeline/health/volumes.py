@@ -1,9 +1,9 @@
 """Volumes: whether conversions of the recent days are still those of the days before, within what chance and baskets explain.
 
-Given both windows' conversions together, those of the recent one are binomial where conversions come one by one at rates
-whose ratio is known (the conditional test of two Poisson means: Przyborowski and Wilenski, Biometrika 1940). A jump is significant
-even if the rate has grown by the allowed factor; a stop, even if it has shrunk by it. Conversions come in baskets, so counts
-are divided by their dispersion, the variance of the days' counts over their mean (quasi-Poisson).
+A change counts when it is both large, beyond a factor, and no chance. Given both windows' conversions together, those of
+the recent one are binomial where conversions come one by one at an unchanged rate (the conditional test of two Poisson
+means: Przyborowski and Wilenski, Biometrika 1940). They come in baskets, so counts are divided by their dispersion, the
+variance of the days' counts over their mean (quasi-Poisson).
 """
 
 from collections.abc import Callable
@@ -63,19 +63,30 @@ class Exposure(NamedTuple):
     recent: float
     before: float
 
+    def expected(self, before: int) -> float:
+        """Recent conversions, where there were so many before."""
+        return before * self.recent / self.before
+
+    @property
+    def recent_share(self) -> float:
+        """Of both windows' conversions, those to be expected in the recent one."""
+        return self.recent / (self.recent + self.before)
+
 
 def jump_probability(volume: Volume, exposure: Exposure, *, max_change: float) -> float:
-    """Probability of so many recent conversions or more where the rate has grown `max_change`-fold."""
-    share = _recent_share(exposure, max_change)
+    """Probability of so many recent conversions or more by chance; 1 up to `max_change` times the expected ones."""
+    if volume.recent <= max_change * exposure.expected(volume.before):
+        return 1.0
     recent, before = volume.recent / volume.dispersion, volume.before / volume.dispersion
-    return float(betainc(recent, before + 1, share)) if recent else 1.0
+    return float(betainc(recent, before + 1, exposure.recent_share))
 
 
 def stop_probability(volume: Volume, exposure: Exposure, *, max_change: float) -> float:
-    """Probability of so few recent conversions or fewer where the rate has shrunk to its `max_change`-th part."""
-    share = _recent_share(exposure, 1 / max_change)
+    """Probability of so few recent conversions or fewer by chance; 1 from the `max_change`-th part of the expected ones."""
+    if volume.recent >= exposure.expected(volume.before) / max_change:
+        return 1.0
     recent, before = volume.recent / volume.dispersion, volume.before / volume.dispersion
-    return float(betainc(before, recent + 1, 1 - share)) if before else 1.0
+    return float(betainc(before, recent + 1, 1 - exposure.recent_share))
 
 
 def most_recent(volume: Volume, probability: Callable[[Volume], float], *, alarm: float) -> int:
@@ -94,7 +105,3 @@ def fewest_recent(volume: Volume, probability: Callable[[Volume], float], *, ala
         middle = (low + high) // 2
         low, high = (low, middle) if probability(volume._replace(recent=middle)) >= alarm else (middle + 1, high)
     return low
-
-
-def _recent_share(exposure: Exposure, change: float) -> float:
-    return change * exposure.recent / (change * exposure.recent + exposure.before)

@@ -28,10 +28,8 @@ def test_a_jump_and_a_stop_are_named_with_what_was_to_be_expected(find):
     assert set(found) == {("advertiser_jump", "jumps"), ("advertiser_stop", "stops")}
     jump, stop = found.values()
     assert (jump.value, stop.value) == (700, 0)
-    # Against the days (the steady others' share is nearly the days'): 280 before, 22 advertisers, 0.001 over all.
-    alarm = 0.001 / 22
-    assert stats.binom.sf(jump.bound, jump.bound + 1 + 280, 3 / 7) < alarm
-    assert stop.bound == next(n for n in range(99) if stats.binom.cdf(n, n + 280, 1 / 13) >= alarm)
+    # 280 before let 70 be expected: three times as many are allowed, and a third, 23.3.
+    assert (jump.bound, stop.bound) == (210, 24)
     assert "'jumps' has 700 conversions in the last 7 days and 280 in the 28 before" in jump.message
     assert "health.max_change" in jump.message
 
@@ -46,9 +44,20 @@ def test_growth_within_the_bound_is_none(find):
 
 
 def test_few_conversions_decide_nothing(find):
-    # 28 conversions before and none now, (12/13)^28 = 0.106; and 29 in all, below the support of 30.
+    # 28 conversions before and none now, 0.8^28 = 0.002, of 21 advertisers; and 29 in all, below the support of 30.
     assert find({**STEADY, "small": constant(1, recent=0)}) == {}
     assert find({"small": {**constant(0), **constant(1, length=29)}}, max_change=1.01, false_alarm=0.99) == {}
+
+
+def test_the_bound_of_a_small_advertiser_is_what_chance_explains(find):
+    # 56 before let 14 be expected; 0.001 over 21 advertisers.
+    (found,) = find({**STEADY, "jumps": constant(2, recent=50)}).values()
+    alarm = 0.001 / 21
+    tails = {n: stats.binom.sf(n - 1, n + 56, 0.2) for n in range(14, 100)}
+    assert found.bound == max(3 * 14, max(n for n, tail in tails.items() if tail >= alarm))
+    (found,) = find({**STEADY, "stops": constant(2, recent=0)}).values()
+    lower = {n: stats.binom.cdf(n, n + 56, 0.2) for n in range(14)}
+    assert found.bound == min(14 / 3, min(n for n, tail in lower.items() if tail >= alarm)) == 2
 
 
 def test_a_season_that_all_share_names_nobody_but_the_market(find):
@@ -56,7 +65,7 @@ def test_a_season_that_all_share_names_nobody_but_the_market(find):
     assert find(advertisers) == {}
     (found,) = find(advertisers, check=volume_change).values()
     assert (found.value, found.subject) == (20 * 420, "all conversions")
-    assert 3 * 1_400 < found.bound < 3.5 * 1_400
+    assert found.bound == 3 * 1_400
 
 
 def test_beside_one_big_jump_the_others_do_not_stop(find):

@@ -33,23 +33,33 @@ def test_a_volume_sums_its_windows_and_knows_how_uneven_the_days_before_were():
 
 @pytest.mark.parametrize("before", [40, 100])
 def test_the_probability_of_a_stop_to_nothing_is_a_power(before):
-    # At a third of the rate the recent 7 days have (7/3) / (7/3 + 28) = 1/13 of all conversions.
+    # At an unchanged rate the recent 7 of 35 days have a fifth of all conversions.
     found = stop_probability(Volume(0, before), DAYS, max_change=3.0)
-    assert found == pytest.approx((12 / 13) ** before)
+    assert found == pytest.approx(0.8**before)
 
 
 def test_the_probability_of_a_jump_from_nothing_is_a_power():
-    # At three times the rate the recent 7 days have 21 / (21 + 28) = 3/7 of all conversions.
-    assert jump_probability(Volume(20, 0), DAYS, max_change=3.0) == pytest.approx((3 / 7) ** 20)
+    assert jump_probability(Volume(20, 0), DAYS, max_change=3.0) == pytest.approx(0.2**20)
 
 
-@pytest.mark.parametrize(("recent", "before"), [(0, 30), (3, 200), (40, 28), (90, 28), (500, 700)])
-def test_whole_counts_have_binomial_tails(recent, before):
-    volume, number = Volume(recent, before), recent + before
-    jump = stats.binom.sf(recent - 1, number, 3 / 7)
-    stop = stats.binom.cdf(recent, number, 1 / 13)
-    assert jump_probability(volume, DAYS, max_change=3.0) == pytest.approx(jump)
-    assert stop_probability(volume, DAYS, max_change=3.0) == pytest.approx(stop)
+@pytest.mark.parametrize(("recent", "before"), [(31, 40), (90, 28), (550, 700)])
+def test_whole_counts_that_grew_have_a_binomial_tail(recent, before):
+    expected = stats.binom.sf(recent - 1, recent + before, 0.2)
+    assert jump_probability(Volume(recent, before), DAYS, max_change=3.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("recent", "before"), [(0, 30), (3, 200), (33, 400)])
+def test_whole_counts_that_shrank_have_a_binomial_tail(recent, before):
+    expected = stats.binom.cdf(recent, recent + before, 0.2)
+    assert stop_probability(Volume(recent, before), DAYS, max_change=3.0) == pytest.approx(expected)
+
+
+def test_a_change_up_to_the_factor_is_none_however_improbable():
+    # 28,000 before let 7,000 be expected.
+    assert jump_probability(Volume(21_000, 28_000), DAYS, max_change=3.0) == 1.0
+    assert jump_probability(Volume(21_001, 28_000), DAYS, max_change=3.0) < 1e-100
+    assert stop_probability(Volume(3_500, 28_000), DAYS, max_change=2.0) == 1.0
+    assert stop_probability(Volume(3_499, 28_000), DAYS, max_change=2.0) < 1e-100
 
 
 def test_baskets_of_ten_count_as_a_tenth():
@@ -78,6 +88,7 @@ def test_the_bounds_are_the_last_values_that_raise_no_alarm(before, alarm):
 
 def test_false_alarms_are_no_more_frequent_than_asked():
     random = np.random.default_rng(3)
-    recent, before = random.poisson(7 * 3.0 * 4.0, 5_000), random.poisson(28 * 4.0, 5_000)  # grown by what is allowed
-    alarms = [jump_probability(Volume(r, b), DAYS, max_change=3.0) < 0.01 for r, b in zip(recent, before, strict=True)]
-    assert 0.002 < np.mean(alarms) < 0.014  # 0.01 and three standard errors; conservative where counts are whole
+    recent, before = random.poisson(7 * 4.0, 5_000), random.poisson(28 * 4.0, 5_000)
+    for probability in (jump_probability, stop_probability):
+        alarms = [probability(Volume(r, b), DAYS, max_change=1.01) < 0.01 for r, b in zip(recent, before, strict=True)]
+        assert 0.002 < np.mean(alarms) < 0.014  # 0.01 and three standard errors; fewer, for counts are whole
