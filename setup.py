@@ -52,7 +52,7 @@ setup(
         "tfx_pipeline.sources",
         "trainer",
     ],
-    package_data={"schemas": ["*.pbtxt"]},
+    package_data={"schemas": ["*.pbtxt"], "tfx_pipeline.report": ["templates/*"]},
     install_requires=["grpcio>=1.60,<2", "protobuf>=3.20.3,<6"],
     extras_require={
         "pipeline": PIPELINE,

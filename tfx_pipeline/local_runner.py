@@ -21,7 +21,13 @@ _COMPONENTS = 16
 
 
 class RunError(Exception):
-    """The run did not push; the message is the one reason that is shown."""
+    """The run did not push; the message is the one reason that is shown.
+
+    Attributes:
+        page: the run's report, None where there is none.
+    """
+
+    page: Path | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +50,8 @@ def exit_status(run: Callable[[], str], *, log_file: Path) -> int:
     try:
         summary = run()
     except RunError as error:
-        print(f"Not pushed: {error}\nThe whole log: {log_file}", file=sys.stderr)
+        report = f"; the report: {error.page}" if error.page else ""
+        print(f"Not pushed: {error}\nThe whole log: {log_file}{report}", file=sys.stderr)
         return 1
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,12 +61,9 @@ def exit_status(run: Callable[[], str], *, log_file: Path) -> int:
 
 
 def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -> str:
-    """Tables, schema, pipeline, verdict, metrics, snapshot."""
+    """Tables, schema, pipeline, metrics, report, verdict, snapshot."""
     from tfx_pipeline import dataset as datasets  # after the environment is quiet: these import TensorFlow
     from tfx_pipeline import pipeline as pipelines
-    from tfx_pipeline.health.report import console_lines
-    from tfx_pipeline.report.metrics_file import write_blocked_metrics
-    from tfx_pipeline.report.metrics_file import write_metrics
     from tfx_pipeline.report.snapshot_file import write_user_snapshot
     from tfx_pipeline.report.summary import summary
     from tfx_pipeline.run_record import read_last_run
@@ -70,19 +74,44 @@ def _run(flags: argparse.Namespace, config: configs.RunConfig, *, run_id: str) -
     schema, schema_file = datasets.effective_schema(flags.source, dataset, root / "schema", extra=flags.schema)
     places = pipelines.Places.below(root, dataset=dataset, schema_file=schema_file)
     pipeline = pipelines.create_pipeline(places, schema, config, run_id=run_id, beam_args=beam_args(flags))
-    facts, nodes = datasets.source_facts(dataset), tuple(node.id for node in pipeline.components)
-    try:
-        launch(pipeline)
-    except RunError:
-        write_blocked_metrics(root, read_last_run(places.metadata, expected=nodes), facts, config)
-        raise
-    record = read_last_run(places.metadata, expected=nodes)
-    metrics = write_metrics(root, record, facts, config)
-    for line in console_lines(metrics.get("health"), file=f"{root}/metrics.json"):
-        print(line, file=sys.stderr)
-    require_push(record, metrics)
+    stop = launch_until_stop(pipeline)
+    record = read_last_run(places.metadata, expected=tuple(node.id for node in pipeline.components))
+    facts = datasets.source_facts(dataset)
+    metrics, page = write_figures(root, record, facts, config, stop=stop)
+    require_push(record, metrics, stop=stop, page=page)
     write_user_snapshot(root, record, facts)
     return summary(metrics, seconds=time.monotonic() - started_s, root=root)
+
+
+def launch_until_stop(pipeline: Any) -> RunError | None:
+    """Runs the pipeline's components; the reason why it stopped before its end, if it did."""
+    try:
+        launch(pipeline)
+    except RunError as error:
+        return error
+    return None
+
+
+def write_figures(
+    root: Path, record: Any, facts: dict[str, Any], config: configs.RunConfig, *, stop: RunError | None
+) -> tuple[dict[str, Any], Path | None]:
+    """Metrics and report of a run, also of one that data health stopped, with its warnings on the console.
+
+    Returns:
+        The metrics and the report's page; nothing of a run that stopped for another reason.
+    """
+    from tfx_pipeline.health.report import console_lines
+    from tfx_pipeline.report.metrics_file import write_blocked_metrics
+    from tfx_pipeline.report.metrics_file import write_metrics
+    from tfx_pipeline.report.page import write_page
+
+    if stop:  # its message has the warnings
+        metrics = write_blocked_metrics(root, record, facts, config, reason=str(stop))
+    else:
+        metrics = write_metrics(root, record, facts, config)
+        for line in console_lines(metrics.get("health"), file=f"{root}/metrics.json"):
+            print(line, file=sys.stderr)
+    return metrics, write_page(root, metrics) if metrics else None
 
 
 def launch(pipeline: Any) -> None:
@@ -101,14 +130,23 @@ def launch(pipeline: Any) -> None:
         raise RunError(_first_line(error)) from error
 
 
-def require_push(record: Any, metrics: dict[str, Any]) -> None:
-    """Raises RunError, with the reason, unless ML Metadata says that the run pushed."""
+def require_push(
+    record: Any, metrics: dict[str, Any], *, stop: RunError | None = None, page: Path | None = None
+) -> None:
+    """Raises RunError, with the reason and the report's page, unless ML Metadata says that the run pushed."""
+    if error := stop or _refusal(record, metrics):
+        error.page = page
+        raise error
+
+
+def _refusal(record: Any, metrics: dict[str, Any]) -> RunError | None:
     if record.unfinished:
-        raise RunError(f"these components did not complete: {', '.join(record.unfinished)}")
+        return RunError(f"these components did not complete: {', '.join(record.unfinished)}")
     if metrics.get("refusals"):
-        raise RunError(f"the gate refused the model: {'; '.join(metrics['refusals'])}")
+        return RunError(f"the gate refused the model: {'; '.join(metrics['refusals'])}")
     if record.pushed_version is None:
-        raise RunError("the Pusher did not push; a blessing is missing")
+        return RunError("the Pusher did not push; a blessing is missing")
+    return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,6 +19,8 @@ from trainer.associations import Rows
 from trainer.associations import cooccurrences
 from trainer.associations import transitions
 from trainer.config import TrainerConfig
+from trainer.curves import Curves
+from trainer.curves import read_probes
 from trainer.export import export_towers
 from trainer.inputs import MIN_VALIDATION_ROWS
 from trainer.inputs import split_by_time
@@ -80,7 +82,7 @@ def least_rate(items: Iterable[dict[str, tf.Tensor]]) -> float:
 
 
 def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerConfig, *, folder: Path) -> None:
-    """Trains; keeps the best weights, and TensorBoard logs, below the folder.
+    """Trains; keeps the best weights and the curves (see `trainer.curves`) below the folder.
 
     Raises:
         ValueError: fewer rows than one batch even at the smallest batch size that learns anything, or a loss that is no number.
@@ -95,10 +97,8 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     total = config.max_steps or config.epochs * steps_per_epoch
     log.info("Training on %s rows: %s steps of %s at most", split.num_train, total, batch_size)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
-    callbacks = [
-        tf.keras.callbacks.TensorBoard(str(folder / "tensorboard"), update_freq=50, write_graph=False),
-        _Progress(total, batch_size),
-    ]
+    curves = Curves(model, read_probes(files, spec), total_steps=total, folder=folder)
+    callbacks = [curves, _Progress(total, batch_size)]
     held_out = validation_batches(files, spec, split, max_rows=config.max_validation_rows)
     if held_out:
         before = split.rows.at(split.rows.moments_us < split.boundary_us)
@@ -113,6 +113,7 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
                 patience=config.patience,
                 checkpoint=checkpoint,
                 trends=current_trends(model, before, config),
+                on_measured=curves.add_validation,
             )
         )
     else:

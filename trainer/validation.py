@@ -7,6 +7,7 @@ A falling loss says little here: where logs are small, towers learn histories by
 """
 
 import logging
+from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 from typing import NamedTuple
@@ -73,6 +74,7 @@ class Validation(tf.keras.callbacks.Callback):
         checkpoint: where the best weights are kept.
         trends: [num_items] float32, what the items' popularity will have beside it once trained (see `trainer.trends`); none by
             default.
+        on_measured: given each measure's recalls and popularity's, of all and of new, the scale and whether it is the best.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Validation(tf.keras.callbacks.Callback):
         patience: int,
         checkpoint: str,
         trends: np.ndarray | None = None,
+        on_measured: Callable[[dict[str, Any]], None] = lambda values: None,
     ) -> None:
         super().__init__()
         self._model = model
@@ -92,6 +95,7 @@ class Validation(tf.keras.callbacks.Callback):
         self._every_steps = every_steps
         self._patience = patience
         self._checkpoint = checkpoint
+        self._on_measured = on_measured
         self._items = _candidates(self._batches, model.catalog.num_items)
         trends = np.zeros(model.catalog.num_items, np.float32) if trends is None else trends
         self._trends = tf.gather(tf.constant(trends), self._items)
@@ -137,6 +141,9 @@ class Validation(tf.keras.callbacks.Callback):
             "Validation at step %s: recall all %.4f (popularity %.4f), new %.4f (%.4f), scale %s%s",
             self._steps, found[0], base[0], found[1], base[1], scale, ", the best so far" if is_better else "",
         )  # fmt: skip
+        names = ("recall_all", "recall_new", "popularity_all", "popularity_new")
+        measured = dict(zip(names, (*found, *base), strict=True))
+        self._on_measured({**measured, "scale": scale, "is_best": is_better})
         self._since_best = 0 if is_better else self._since_best + 1
         if is_better:
             self._best = score

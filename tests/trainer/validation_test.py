@@ -1,3 +1,4 @@
+import json
 import logging
 import warnings
 
@@ -14,6 +15,7 @@ from trainer.inputs import training_spec
 from trainer.inputs import validation_batches
 from trainer.run import build_model
 from trainer.run import fit
+from trainer.training_file import TRAINING_FILE
 from trainer.trends import trends
 from trainer.validation import Validation
 
@@ -181,6 +183,10 @@ def test_a_run_that_does_not_improve_stops_and_goes_back_to_its_best(
     assert caplog.text.count("the best so far") == 1
     assert "Training stops: the last 2 validations were no better" in caplog.text
     np.testing.assert_allclose(model.item_tower(batch).numpy(), start, rtol=1e-5)
+    curves = json.loads((tmp_path / TRAINING_FILE).read_text())
+    assert [point["is_best"] for point in curves["validations"]] == [True, False, False]
+    assert f"recall all {curves['validations'][1]['recall_all']:.4f}" in caplog.text
+    assert {"loss_conversion", "loss_engagement"} <= set(curves["steps"][0])
     Towers(model, market.tf_transform, market.groups).signatures()  # exports after the weights came back
 
 

@@ -6,17 +6,25 @@ from typing import Any
 
 from tfx_pipeline import strict_json
 from tfx_pipeline.atomic import write_text
-from tfx_pipeline.components.evaluator import METRICS_FILE
 from tfx_pipeline.configs import RunConfig
 from tfx_pipeline.health.report import HEALTH_FILE
+from tfx_pipeline.report.files import METRICS_FILE
+from tfx_pipeline.report.files import PUSHED_FOLDER
+from tfx_pipeline.report.versions import installed_versions
+from tfx_pipeline.retriever_artifact import TUNING_FILE
 from tfx_pipeline.run_record import RunRecord
+from trainer.training_file import TRAINING_FILE
 
-_PUSHED_FOLDER = "pushed"
 _FACTS = ("source", "kind", "notice", "set_aside")
+_MEASURED = {  # by key of metrics.json: output artifact and file
+    "health": ("DataHealth.health", HEALTH_FILE),
+    "training": ("Trainer.model_run", TRAINING_FILE),
+    "tuning": ("Indexer.retriever", TUNING_FILE),
+}
 
 
 def write_metrics(root: Path, record: RunRecord, facts: dict[str, Any], config: RunConfig) -> dict[str, Any]:
-    """Writes `ROOT/metrics.json`: the evaluator's figures with the source, the configuration and what was pushed.
+    """Writes `ROOT/metrics.json`: what the components measured, the source, versions, the configuration and the push.
 
     What pushed a version is also kept by its name, for later runs that are refused write `metrics.json` anew.
 
@@ -26,33 +34,23 @@ def write_metrics(root: Path, record: RunRecord, facts: dict[str, Any], config: 
     evaluation = record.uri("RetrievalEvaluator.evaluation")
     if evaluation is None:
         return {}
-    metrics = json.loads((evaluation / METRICS_FILE).read_text())
-    metrics = {
-        "pushed_version": record.pushed_version,
-        "data": {key: facts.get(key, "") for key in _FACTS},
-        **metrics,
-        **_health(record),
-        "config": config.to_dict(),
-    }
-    names = [METRICS_FILE] + ([f"{_PUSHED_FOLDER}/{record.pushed_version}.json"] if record.pushed_version else [])
-    for name in names:
-        write_text(root / name, strict_json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    names = [METRICS_FILE] + ([f"{PUSHED_FOLDER}/{record.pushed_version}.json"] if record.pushed_version else [])
+    found = json.loads((evaluation / METRICS_FILE).read_text())
+    return _write(root, names, _joined(record, facts, config, {**found, **_measured(record)}))
 
 
-def write_blocked_metrics(root: Path, record: RunRecord, facts: dict[str, Any], config: RunConfig) -> None:
-    """Writes `ROOT/metrics.json` of a run that data health stopped, with what stopped it; nothing of any other run."""
-    health = _health(record)
-    if health and health["health"]["is_blocked"]:
-        data = {key: facts.get(key, "") for key in _FACTS}
-        metrics = {"pushed_version": None, "data": data, **health, "config": config.to_dict()}
-        write_text(root / METRICS_FILE, strict_json.dumps(metrics, indent=2) + "\n")
+def write_blocked_metrics(
+    root: Path, record: RunRecord, facts: dict[str, Any], config: RunConfig, *, reason: str = ""
+) -> dict[str, Any]:
+    """Writes `ROOT/metrics.json` of a run that data health stopped, with what stopped it; nothing of any other run.
 
-
-def _health(record: RunRecord) -> dict[str, Any]:
-    """What DataHealth wrote, under its key."""
-    uri = record.uri("DataHealth.health")
-    return {"health": json.loads((uri / HEALTH_FILE).read_text())} if uri else {}
+    Returns:
+        The same values; empty when nothing was written.
+    """
+    measured = _measured(record)
+    if not measured.get("health", {}).get("is_blocked"):
+        return {}
+    return _write(root, [METRICS_FILE], _joined(record, facts, config, {"stopped": reason, **measured}))
 
 
 def read_pushed_metrics(root: Path, version: str) -> dict[str, Any]:
@@ -61,10 +59,33 @@ def read_pushed_metrics(root: Path, version: str) -> dict[str, Any]:
     Raises:
         ValueError: no such run came to its end in the root.
     """
-    file = root / _PUSHED_FOLDER / f"{version}.json"
+    file = root / PUSHED_FOLDER / f"{version}.json"
     if not file.is_file():
         raise ValueError(
             f"The run that pushed version {version} has not come to its end: {file} is missing. Repeat that run; what it has "
             "done is in its cache."
         )
     return json.loads(file.read_text())
+
+
+def _joined(record: RunRecord, facts: dict[str, Any], config: RunConfig, found: dict[str, Any]) -> dict[str, Any]:
+    """What was found, between what was pushed and read, and how."""
+    return {
+        "pushed_version": record.pushed_version,
+        "data": {key: facts.get(key, "") for key in _FACTS},
+        **found,
+        "versions": installed_versions(),
+        "config": config.to_dict(),
+    }
+
+
+def _measured(record: RunRecord) -> dict[str, Any]:
+    """What components beside the evaluator left in files; a run from before they did has none."""
+    files = {name: folder / file for name, (key, file) in _MEASURED.items() if (folder := record.uri(key))}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+
+
+def _write(root: Path, names: list[str], metrics: dict[str, Any]) -> dict[str, Any]:
+    for name in names:
+        write_text(root / name, strict_json.dumps(metrics, indent=2) + "\n")
+    return metrics

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from tfx_pipeline.report.files import report_page
+
 
 def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:
     """A table of recall and the facts that a person wants first."""
@@ -28,7 +30,7 @@ def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:
                 if scorer in values:
                     name = f"{title}, {kind.replace('_', ' ')} ({values[number]:,}): {scorer.replace('_', ' ')}"
                     lines.append(f"{name:<60}"[:60] + "".join(map(_figure, values[scorer].values())))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"Report: {report_page(root)}"])
 
 
 def _figure(value: float | None) -> str:

@@ -33,6 +33,23 @@ def test_what_pushed_a_version_is_kept_when_a_later_run_is_refused(tmp_path):
         read_pushed_metrics(tmp_path, "8")
 
 
+def test_what_every_component_measured_is_there_with_what_it_was_made_with(tmp_path):
+    written = {"Trainer.model_run": "training", "Indexer.retriever": "tuning", "DataHealth.health": "health"}
+    artifacts = {}
+    for key, name in {**written, "RetrievalEvaluator.evaluation": "metrics"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.json").write_text(json.dumps({"of": name}))
+        artifacts[key] = pb.Artifact(uri=str(tmp_path / name))
+    record, config = RunRecord((), artifacts), build_config("tables")
+    metrics = write_metrics(tmp_path, record, {"source": "tables"}, config)
+    assert {name: metrics[name] for name in written.values()} == {name: {"of": name} for name in written.values()}
+    assert (metrics["of"], metrics["versions"]["tensorflow"]) == ("metrics", "2.16.2")
+    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
+    for name in ("training", "tuning"):  # of a run from before they were written
+        (tmp_path / name / f"{name}.json").unlink()
+    assert not {"training", "tuning"} & set(write_metrics(tmp_path, record, {"source": "tables"}, config))
+
+
 @pytest.mark.parametrize("is_blocked", [True, False])
 def test_only_a_run_that_data_health_stopped_leaves_metrics_without_an_evaluation(tmp_path, is_blocked):
     (tmp_path / "health").mkdir()
@@ -40,9 +57,10 @@ def test_only_a_run_that_data_health_stopped_leaves_metrics_without_an_evaluatio
     record = RunRecord(("HealthGate",), {"DataHealth.health": pb.Artifact(uri=str(tmp_path / "health"))})
     config, facts = build_config("tables"), {"source": "tables"}
     assert write_metrics(tmp_path, record, facts, config) == {}
-    write_blocked_metrics(tmp_path, record, facts, config)
+    returned = write_blocked_metrics(tmp_path, record, facts, config, reason="volume")
     assert (tmp_path / "metrics.json").exists() == is_blocked
     if is_blocked:
         metrics = json.loads((tmp_path / "metrics.json").read_text())
         assert (metrics["health"], metrics["pushed_version"]) == ({"is_blocked": True}, None)
         assert metrics["data"]["source"] == "tables"
+        assert metrics["stopped"] == returned["stopped"] == "volume"
