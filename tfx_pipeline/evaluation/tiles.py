@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 _ROWS = 512
 _COLUMNS = 2048  # 4 MB of float32 scores
-_PENDING = 4  # kept candidates beyond the best k, in k, before they are sorted out
+_SAMPLE = 16_384  # items
 
 Tile = tuple[int, np.ndarray]
 """First item, and scores [rows, columns] that the next tile overwrites."""
@@ -70,37 +70,47 @@ def top_k(queries: np.ndarray, items: np.ndarray, k: int) -> tuple[np.ndarray, n
 
 
 def _best(queries: np.ndarray, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keeps what beats the k-th best so far; few do, once some tiles are seen."""
-    num_rows = len(queries)
-    least = np.full(num_rows, -np.inf, np.float32)
-    pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    """Collects what beats a limit that some more than k items beat, by a sample; rows where fewer do, without one."""
+    limits = _sampled_limits(queries, items, k)
+    positions, scores = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
+    for again in (False, True):
+        asked = np.flatnonzero(np.isnan(limits)) if again else np.arange(len(queries))
+        limits = np.full(len(asked), -np.inf, np.float32) if again else limits
+        if not len(asked):
+            break
+        rows, columns, values = _collect(queries[asked], items, limits)
+        ends = np.cumsum(np.bincount(rows, minlength=len(asked)))
+        for place, (row, start, end) in enumerate(zip(asked, np.r_[0, ends[:-1]], ends, strict=True)):
+            if end - start < k:
+                limits[place] = np.nan
+                continue
+            best = np.argsort(-values[start:end], kind="stable")[:k]
+            positions[row], scores[row] = columns[start:end][best], values[start:end][best]
+    return positions, scores
+
+
+def _sampled_limits(queries: np.ndarray, items: np.ndarray, k: int) -> np.ndarray:
+    """[rows] scores that at least k items exceed but by bad luck: four standard deviations of the sample's count."""
+    if len(items) <= _SAMPLE:
+        return np.full(len(queries), -np.inf, np.float32)
+    sample = np.sort(np.random.default_rng(0).choice(len(items), _SAMPLE, replace=False))
+    expected = _SAMPLE * k / len(items)
+    place = int(np.ceil(expected + 4 * np.sqrt(expected) + 3))
+    if place >= _SAMPLE:
+        return np.full(len(queries), -np.inf, np.float32)
+    scores = queries @ np.asarray(items[sample]).T
+    return np.partition(scores, _SAMPLE - place - 1, axis=1)[:, _SAMPLE - place - 1]
+
+
+def _collect(queries: np.ndarray, items: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and scores above the rows' limits, row by row, columns ascending."""
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
     for first, scores in _tiles(queries, items):
-        rows, columns = np.nonzero(scores > least[:, np.newaxis])
-        pending.append((rows, columns + first, scores[rows, columns]))
-        if sum(len(found[0]) for found in pending) > _PENDING * num_rows * k:
-            pending = [_sorted_out(pending, k)]
-            least = _last_of(pending[0], num_rows, k)
-    rows, positions, values = _sorted_out(pending, k)
-    return positions.reshape(num_rows, k), values.reshape(num_rows, k)
-
-
-def _sorted_out(
-    pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]], k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The k best of each row, row by row, best first."""
-    rows, positions, values = (np.concatenate(parts) for parts in zip(*pending, strict=True))
-    order = np.lexsort((positions, -values, rows))
-    rows, positions, values = rows[order], positions[order], values[order]
-    starts = np.searchsorted(rows, np.arange(rows[-1] + 1 if len(rows) else 0))
-    kept = np.arange(len(rows)) - starts[rows] < k
-    return rows[kept], positions[kept], values[kept]
-
-
-def _last_of(best: tuple[np.ndarray, np.ndarray, np.ndarray], num_rows: int, k: int) -> np.ndarray:
-    rows, _, values = best
-    ends = np.searchsorted(rows, np.arange(num_rows), side="right")
-    is_full = np.bincount(rows, minlength=num_rows) == k
-    return np.where(is_full, values[ends - 1], -np.inf).astype(np.float32)
+        above = np.flatnonzero(scores > limits[:, np.newaxis])
+        parts.append((above // scores.shape[1], above % scores.shape[1] + first, scores.ravel()[above]))
+    rows, columns, values = (np.concatenate(found) for found in zip(*parts, strict=True))
+    order = np.argsort(rows, kind="stable")
+    return rows[order], columns[order], values[order]
 
 
 def _tiles(queries: np.ndarray, items: np.ndarray) -> Iterator[Tile]:

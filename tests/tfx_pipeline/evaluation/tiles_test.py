@@ -43,3 +43,25 @@ def test_no_rows_have_no_answer(given):
 def test_an_unusable_k_is_refused(given, k):
     with pytest.raises(ValueError, match=rf"k must be between 1 and the number of items. Received: k={k} with 5000"):
         top_k(*given, k)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """More items than are sampled for a first limit."""
+    return np.random.default_rng(4).normal(size=(40_000, 3)).astype(np.float32)
+
+
+def test_the_best_of_many_are_found_by_way_of_a_sample(large):
+    queries = np.random.default_rng(5).normal(size=(30, 3)).astype(np.float32)
+    positions, scores = top_k(queries, large, 100)
+    expected = np.sort(queries @ large.T, axis=1)[:, :-101:-1]
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    assert all(len(set(row)) == 100 for row in positions)
+    np.testing.assert_allclose(np.einsum("rd,rkd->rk", queries, large[positions]), scores, rtol=1e-5)
+
+
+def test_where_no_item_beats_the_sample_all_are_looked_at(large):
+    same = np.ones_like(large)
+    positions, scores = top_k(np.ones((2, 3), np.float32), same, 50)
+    np.testing.assert_array_equal(positions, np.arange(50)[np.newaxis].repeat(2, axis=0))
+    assert (scores == 3).all()

@@ -1,0 +1,152 @@
+"""What may replace what: a weak model, one that hides a slice's fall behind a better average, a better one, and a worse one."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+_EVAL_DAYS = 12
+_OPTIONS = (
+    "--source=tables",
+    f"--schema={Path('schemas', 'marketplace_simulator.pbtxt')}",
+    f"--set=examples.eval_days={_EVAL_DAYS}",
+    "--set=trainer.epochs=6",
+    "--set=trainer.batch_size=512",
+    "--set=evaluation.gate_slices=category",
+    "--set=evaluation.min_slice_rows=40",
+)
+_UNTRAINED = (
+    "--set=trainer.max_steps=1",
+    "--set=trainer.num_neighbors=0",
+    "--set=trainer.validation_share=0",
+    "--set=evaluation.min_lift=0",
+    "--set=evaluation.min_lift_new=0",
+)
+
+
+class Run(NamedTuple):
+    """How a run ended: its process, the metrics, and what was served after it."""
+
+    process: subprocess.CompletedProcess
+    metrics: dict
+    versions: list[str]
+
+
+class Market:
+    """The simulated market as tables that a user brings, and what is done to what was before the evaluation period."""
+
+    def __init__(self, tables: Path, folder: Path):
+        self._tables = tables
+        self._folder = folder
+        self.events = pd.read_parquet(tables / "events")
+        self.items = pd.read_parquet(tables / "items")
+        moments_us = self.events["timestamp"].to_numpy()
+        self.is_before = moments_us < moments_us.max() - _EVAL_DAYS * 86_400_000_000
+
+    def with_events(self, name: str, events: pd.DataFrame) -> str:
+        """The tables with other events; the flag that names them."""
+        folder = self._folder / name
+        for table in ("items", "users"):
+            shutil.copytree(self._tables / table, folder / table)
+        (folder / "events").mkdir()
+        events.to_parquet(folder / "events" / "part.parquet")
+        return f"--data={folder}"
+
+    def shuffled(self) -> pd.DataFrame:
+        """Who acts on what before the period is by chance; each item has as many events as before."""
+        events = self.events.copy()
+        items = events.loc[self.is_before, "item_id"].to_numpy()
+        events.loc[self.is_before, "item_id"] = np.random.default_rng(1).permutation(items)
+        return events
+
+    def without(self, category: str) -> pd.DataFrame:
+        """Nothing is known of a category's items before the period."""
+        gone = set(self.items.loc[self.items["category"].str.split(" > ").str[0] == category, "item_id"])
+        return self.events[~(self.is_before & self.events["item_id"].isin(gone))]
+
+    def category(self) -> str:
+        """The commonest first level that has less than a quarter of the conversions."""
+        sold = self.events[self.events["event"].isin(["purchase", "add_to_cart"])].merge(self.items, on="item_id")
+        shares = sold["category"].str.split(" > ").str[0].value_counts(normalize=True)
+        return str(shares[shares < 1 / 4].index[0])
+
+
+@pytest.fixture(scope="module")
+def market(simulated: Any, tmp_path_factory: pytest.TempPathFactory) -> Market:
+    assert simulated.finished.returncode == 0, simulated.finished.stderr
+    return Market(simulated.runner.root / "tables", tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="module")
+def runs(market: Market, runner_type: type, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """By name, in this order, on one root."""
+    runner = runner_type(tmp_path_factory.mktemp("gates") / "root", *_OPTIONS)
+    whole = market.with_events("whole", market.events)
+    done = {}
+    for name, arguments in (
+        ("untrained", (whole, *_UNTRAINED)),
+        ("blind", (market.with_events("blind", market.without(market.category())),)),
+        ("trained", (whole,)),
+        ("shuffled", (market.with_events("shuffled", market.shuffled()), "--set=evaluation.min_lift=0.5")),
+    ):
+        process = runner.run(*arguments)
+        done[name] = Run(process, json.loads((runner.root / "metrics.json").read_text()), runner.versions)
+    return done
+
+
+def recall(run: Run) -> float:
+    return run.metrics["eval"]["all"]["model"]["recall@100"]
+
+
+def test_the_first_run_has_nothing_to_be_compared_with(runs: dict[str, Run]) -> None:
+    first = runs["untrained"]
+    assert first.process.returncode == 0, first.process.stderr
+    assert first.metrics["baseline"] is None
+    assert first.versions == [first.metrics["pushed_version"]]
+
+
+def test_a_slice_that_falls_behind_a_better_average_refuses_the_model(runs: dict[str, Run], market: Market) -> None:
+    first, blind = runs["untrained"], runs["blind"]
+    assert recall(blind) > recall(first)
+    (failed,) = (gate for gate in blind.metrics["gates"] if not gate["is_passed"])
+    assert failed["slice"] == f"category={market.category()}"
+    assert blind.process.returncode == 1
+    assert "Not pushed: the gate refused the model" in blind.process.stderr
+    assert f"eval, category={market.category()} (" in blind.process.stderr
+    assert "(evaluation.max_slice_regression=0.05). Look at this slice in the report" in blind.process.stderr
+    assert blind.versions == first.versions
+
+
+def test_a_better_model_replaces_the_one_that_it_was_compared_with(runs: dict[str, Run]) -> None:
+    first, trained = runs["untrained"], runs["trained"]
+    assert trained.process.returncode == 0, trained.process.stderr
+    assert trained.metrics["baseline"]["index_version"] == first.metrics["pushed_version"]  # not the refused one
+    (overall,) = (
+        record
+        for record in trained.metrics["slices"]
+        if (record["task"], record["slice"], record["novelty"], record["metric"])
+        == ("conversion", "overall", "all", "recall@100")
+    )
+    # The last blessed one is measured again, on the same rows: its own figures come out.
+    assert overall["baseline"]["value"] == pytest.approx(recall(first), abs=1e-9)
+    assert overall["model"]["value"] == recall(trained)
+    assert overall["change"]["low"] > 0
+    assert trained.versions == [*first.versions, trained.metrics["pushed_version"]]
+
+
+def test_a_model_of_shuffled_labels_is_refused_beside_the_last_blessed_one(runs: dict[str, Run]) -> None:
+    trained, shuffled = runs["trained"], runs["shuffled"]
+    assert shuffled.metrics["baseline"]["index_version"] == trained.metrics["pushed_version"]
+    assert shuffled.process.returncode == 1
+    refused = {gate["gate"]: gate for gate in shuffled.metrics["gates"] if not gate["is_passed"]}
+    assert refused["evaluation.max_regression"]["value"] < refused["evaluation.max_regression"]["bound"]
+    assert "the last blessed model's" in shuffled.process.stderr
+    assert shuffled.versions == trained.versions
