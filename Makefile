@@ -36,6 +36,7 @@ lint: $(INSTALLED) ## format, style and types
 bench: $(INSTALLED) ## measured claims
 	@$(PYTHON) -m benchmarks.examples
 	@$(PYTHON) -m benchmarks.serving
+	@$(PYTHON) -m benchmarks.evaluation
 	@$(PYTHON) -m benchmarks.index --num_items=500000
 
 clean: ## removes the environment, caches and runs

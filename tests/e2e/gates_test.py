@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from google.protobuf import text_format
+
+from tfx_pipeline.evaluation.outcome_examples import FILE
 
 pytestmark = pytest.mark.e2e
 
@@ -32,12 +35,22 @@ _UNTRAINED = (
 )
 
 
+_TFMA = """
+model_specs { name: "model" prediction_key: "model" label_key: "label" }
+model_specs { name: "baseline" prediction_key: "baseline" label_key: "label" }
+slicing_specs {}
+slicing_specs { feature_keys: "category" }
+metrics_specs { metrics { class_name: "MeanPrediction" } metrics { class_name: "ExampleCount" } }
+"""
+
+
 class Run(NamedTuple):
-    """How a run ended: its process, the metrics, and what was served after it."""
+    """How a run ended: its process, the metrics, what was served after it, and the evaluation's folder."""
 
     process: subprocess.CompletedProcess
     metrics: dict
     versions: list[str]
+    evaluation: Path
 
 
 class Market:
@@ -98,7 +111,10 @@ def runs(market: Market, runner_type: type, tmp_path_factory: pytest.TempPathFac
         ("shuffled", (market.with_events("shuffled", market.shuffled()), "--set=evaluation.min_lift=0.5")),
     ):
         process = runner.run(*arguments)
-        done[name] = Run(process, json.loads((runner.root / "metrics.json").read_text()), runner.versions)
+        metrics = json.loads((runner.root / "metrics.json").read_text())
+        folders = (runner.root / "artifacts" / "RetrievalEvaluator" / "evaluation").iterdir()
+        newest = max(folders, key=lambda folder: int(folder.name))
+        done[name] = Run(process, metrics, runner.versions, newest)
     return done
 
 
@@ -150,3 +166,27 @@ def test_a_model_of_shuffled_labels_is_refused_beside_the_last_blessed_one(runs:
     assert refused["evaluation.max_regression"]["value"] < refused["evaluation.max_regression"]["bound"]
     assert "the last blessed model's" in shuffled.process.stderr
     assert shuffled.versions == trained.versions
+
+
+def test_tensorflow_model_analysis_reads_the_outcomes(runs: dict[str, Run], tmp_path: Path) -> None:
+    import tensorflow_model_analysis as tfma
+
+    run = runs["shuffled"]
+    config = text_format.Parse(_TFMA, tfma.EvalConfig())
+    tfma.run_model_analysis(eval_config=config, data_location=str(run.evaluation / FILE), output_path=str(tmp_path))
+    for name in ("model", "baseline"):
+        found = {
+            keys: values[""][""]
+            for keys, values in tfma.load_eval_result(str(tmp_path), model_name=name).slicing_metrics
+        }
+        records = [
+            record
+            for record in run.metrics["slices"]
+            if (record["task"], record["novelty"], record["metric"]) == ("conversion", "all", "recall@100")
+            and record["slice"] in ("overall", "category")
+        ]
+        assert len(records) > 3
+        for record in records:
+            keys = (("category", record["value"]),) if record["value"] else ()
+            assert found[keys]["mean_prediction"]["doubleValue"] == pytest.approx(record[name]["value"], abs=1e-6)
+            assert found[keys]["example_count"]["doubleValue"] == record["num_rows"]
