@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfx_pipeline.evaluation import device_counts
+from tfx_pipeline.evaluation import tiles
 from tfx_pipeline.evaluation.rows import Queries
-from tfx_pipeline.evaluation.tiles import count_above
 
 _CELLS = 32_000_000  # of one block of scores: 128 MB as float32
 
@@ -94,6 +95,7 @@ def vector_ranks(
         lists.append((plain, bonuses))
     tolerance = _ROUNDING * np.linalg.norm(queries.vectors, axis=1) * _greatest_norm(items)
     limits = np.stack([own + tolerance, own - tolerance], axis=1)
+    count_above = device_counts.count_above if device_counts.has_gpu() else tiles.count_above
     counts = count_above(queries.vectors, items, limits).sum(axis=1) / 2
     everything, unknown = np.empty(len(targets)), np.empty(len(targets))
     for row, (plain, bonuses) in enumerate(lists):

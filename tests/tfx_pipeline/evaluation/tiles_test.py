@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tfx_pipeline.evaluation import device_counts
 from tfx_pipeline.evaluation.tiles import count_above
 from tfx_pipeline.evaluation.tiles import top_k
 
@@ -15,7 +16,9 @@ def given():
     return tuple(random.integers(-3, 4, (number, 6)).astype(np.float32) for number in (NUM_ROWS, NUM_ITEMS))
 
 
-def test_counts_are_those_of_all_scores(given):
+@pytest.mark.parametrize("count_above", [count_above, device_counts.count_above])
+def test_counts_are_those_of_all_scores(given, count_above, monkeypatch):
+    monkeypatch.setattr(device_counts, "_COLUMNS", 2_048)
     queries, items = given
     scores = queries @ items.T
     limits = np.stack([scores[:, 7], scores[:, 9] - 0.5], axis=1)
