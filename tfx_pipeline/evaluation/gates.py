@@ -28,7 +28,7 @@ class Gate(NamedTuple):
         value: of the model.
         bound: that the value must reach.
         is_passed: whether it does.
-        message: what was measured and what to do.
+        message: what was measured and what it must reach; of a refusal also what to do.
     """
 
     gate: str
@@ -63,11 +63,12 @@ def _enough(metrics: dict[str, Any], config: EvaluationConfig) -> list[Gate]:
     if not config.min_recall:
         return []
     value = metrics["eval"]["all"]["model"][HEADLINE]
-    message = (
-        f"eval.all: {HEADLINE} is {value:.4f}, it must be at least {config.min_recall} (evaluation.min_recall). Look at the "
-        "training curves, or lower the bound"
-    )
     is_passed = value >= config.min_recall
+    message = _said(
+        f"eval.all: {HEADLINE} is {value:.4f}, it must be at least {config.min_recall} (evaluation.min_recall)",
+        "Look at the training curves, or lower the bound",
+        is_passed=is_passed,
+    )
     return [Gate("evaluation.min_recall", OVERALL, HEADLINE, value, config.min_recall, is_passed, message)]
 
 
@@ -79,12 +80,12 @@ def _lifts(metrics: dict[str, Any], config: EvaluationConfig) -> list[Gate]:
         recall = next((name for name in _GATED if values["popularity"][name] < 1), _GATED[-1])
         model, popularity = (values[name][recall] for name in ("model", "popularity"))
         name, lift = ("min_lift_new", config.min_lift_new) if kind == "new" else ("min_lift", config.min_lift)
-        message = (
-            f"eval.{kind}: {recall} is {model:.4f}, it must be above {lift} x popularity's "
-            f"{popularity:.4f} (evaluation.{name}). "
-            "Look at the training loss and at the answers of `serving.query`"
-        )
         is_passed = model > lift * popularity or model == popularity == 1
+        message = _said(
+            f"eval.{kind}: {recall} is {model:.4f}, it must be above {lift} x popularity's {popularity:.4f} (evaluation.{name})",
+            "Look at the training loss and at the answers of `serving.query`",
+            is_passed=is_passed,
+        )
         where = OVERALL if kind == "all" else kind
         found.append(Gate(f"evaluation.{name}", where, recall, model, lift * popularity, is_passed, message))
     return found
@@ -92,12 +93,17 @@ def _lifts(metrics: dict[str, Any], config: EvaluationConfig) -> list[Gate]:
 
 def _index(metrics: dict[str, Any], config: EvaluationConfig) -> Gate:
     ((metric, value),) = ((key, value) for key, value in metrics["index"].items() if key.startswith("recall"))
-    message = (
-        f"index: finds {value:.4f} of the exact answers, it must find {config.min_index_recall} "
-        "(evaluation.min_index_recall). Use index.kind=exact or a lower limit"
-    )
     bound = config.min_index_recall
+    message = _said(
+        f"index: finds {value:.4f} of the exact answers, it must find {bound} (evaluation.min_index_recall)",
+        "Use index.kind=exact or a lower limit",
+        is_passed=value >= bound,
+    )
     return Gate("evaluation.min_index_recall", OVERALL, metric, value, bound, is_passed=value >= bound, message=message)
+
+
+def _said(facts: str, remedy: str, *, is_passed: bool) -> str:
+    return facts if is_passed else f"{facts}. {remedy}"
 
 
 def _regressions(records: list[dict[str, Any]], config: EvaluationConfig) -> list[Gate]:
@@ -121,10 +127,12 @@ def _regression(record: dict[str, Any], name: str, allowed: float, num_compared:
     bound = (1 - allowed) * before
     where = f"{record['slice']}={record['value']}" if record["value"] else OVERALL
     where = where if record["novelty"] == "all" else record["novelty"]
-    message = (
+    is_passed = bool(value + error >= bound)
+    message = _said(
         f"eval, {where} ({record['num_rows']} rows of {record['num_users']} users): {HEADLINE} is {value:.4f}, the last blessed "
         f"model's {before:.4f}; the change, {value - before:+.4f} +- {error:.4f}, must not lie below {-allowed * before:+.4f} "
-        f"(evaluation.{name}={allowed}). Look at this slice in the report and at what changed in its data"
+        f"(evaluation.{name}={allowed})",
+        "Look at this slice in the report and at what changed in its data",
+        is_passed=is_passed,
     )
-    is_passed = bool(value + error >= bound)
     return Gate(f"evaluation.{name}", where, HEADLINE, value, bound, is_passed=is_passed, message=message)

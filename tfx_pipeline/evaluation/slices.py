@@ -1,5 +1,7 @@
 """Records of every metric and slice: the model beside popularity and the last blessed model, with intervals."""
 
+import math
+import re
 from typing import Any
 from typing import NamedTuple
 
@@ -69,7 +71,14 @@ def slice_records(task: str, ranked: Ranked, config: EvaluationConfig) -> list[R
 
 def _values(values: np.ndarray, rows: np.ndarray, least: int) -> list[str]:
     found, counts = np.unique(values[rows], return_counts=True)
-    return [str(value) for value, count in zip(found, counts, strict=True) if count >= least]
+    kept = (str(value) for value, count in zip(found, counts, strict=True) if count >= least)
+    return sorted(kept, key=_first_number)
+
+
+def _first_number(value: str) -> tuple[float, str]:
+    """Bands in their order; what has no number after them."""
+    found = re.match(r"(?:up to )?(\d+(?:\.\d+)?)", value)
+    return (float(found.group(1)) if found else math.inf, value)
 
 
 def _records(

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,15 @@ def test_records_hold_support_values_and_intervals(config):
     assert not [r for r in records if r["metric"] == "value_recall@100"]  # no row has a value
 
 
+def test_bands_come_in_their_order(config):
+    given = ranked({"home": 0.6, "search": 0.4})
+    bands = np.array(["6-20", "21+", "0", "up to 90 days", "older"])[np.arange(NUM_ROWS) % 5]
+    facts = dataclasses.replace(given.facts, slices={"band": bands})
+    records = slice_records("conversion", given._replace(facts=facts), config)
+    found = [r["value"] for r in records if r["slice"] == "band" and r["novelty"] == "all"]
+    assert found == ["0", "6-20", "21+", "up to 90 days", "older"]
+
+
 def test_small_slices_have_no_record(config):
     records = slice_records("conversion", ranked({"home": 0.5, "search": 0.5}), EvaluationConfig(min_slice_rows=501))
     assert {r["value"] for r in records if r["slice"] == "surface" and r["novelty"] == "all"} == {"home"}
@@ -83,6 +94,7 @@ def test_a_model_that_is_worse_than_the_last_blessed_one_is_refused(config, mode
     found = [gate for gate in gates(measured(records), config) if not gate.is_passed]
     assert [gate.slice for gate in found] == refused
     for gate in found:
+        assert "Look at this slice in the report" in gate.message
         assert f"eval, {gate.slice} (" in gate.message
         assert "the last blessed model's" in gate.message
 
