@@ -13,6 +13,8 @@ from tfx_pipeline.index.catalog import Catalog
 
 NUM_USERS = 10
 _NUM_ITEMS = 10
+_NUM_ACTIONS = 20
+_NUM_BOUGHT = 30
 _BATCH = 4096
 
 
@@ -45,7 +47,7 @@ def sample_users(users: UserRows, catalog: Catalog, files: list[str], *, seed: i
                 {**_item(catalog, texts, place), "score": float(score), "is_bought": bool(place in own)}
                 for place, score in zip(places, row_scores, strict=True)
             ],
-            "bought": [_item(catalog, texts, place) for place in own[:_NUM_ITEMS]],
+            "bought": [_item(catalog, texts, place) for place in own[:_NUM_BOUGHT]],
         }
         for (user, history), places, row_scores, own in zip(histories, found, scores, bought, strict=True)
     ]
@@ -73,8 +75,8 @@ def _history(record: bytes) -> tuple[str, list[dict[str, Any]]]:
         contract.HISTORY_AGE_DAYS: tf.io.VarLenFeature(tf.float32),
     }
     parsed = tf.io.parse_single_example(record, spec)
-    events, items = (parsed[name].values.numpy()[:_NUM_ITEMS] for name in lists)
-    ages = parsed[contract.HISTORY_AGE_DAYS].values.numpy()[:_NUM_ITEMS]
+    events, items = (parsed[name].values.numpy()[:_NUM_ACTIONS] for name in lists)
+    ages = parsed[contract.HISTORY_AGE_DAYS].values.numpy()[:_NUM_ACTIONS]
     ages = np.pad(ages, [0, len(items) - len(ages)], constant_values=np.nan)  # a schema need not have ages
     history = [
         {"event": event.decode(), "item_id": item.decode(), "age_days": float(age)}
