@@ -83,10 +83,10 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "trainer": {"epochs": 4},
     },
     "complete_journey": {
-        "examples": {"eval_days": 14, "history_length": 100},
+        "examples": {"eval_days": 14, "history_length": 300},
         # Impressions are sampled from the promoted products that a basket did not take: purchases have none.
         "health": {"unattributed": "off"},
-        "trainer": {"epochs": 1, "validations_per_epoch": 5},
+        "trainer": {"epochs": 1, "validations_per_epoch": 5, "max_history": 100},
     },
     "retailrocket": {
         "examples": {"cut": "2015-08-20"},

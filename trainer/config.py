@@ -21,6 +21,8 @@ class TrainerConfig:
         dense_units: widths of the dense stack.
         use_performance: whether item performance features enter the item tower.
         title_tokens: words of an item's text that are read where the item comes by its id alone, at most.
+        max_history: latest actions of a history that a step trains on; validation, calibration and serving read all of it. A step's
+            cost grows with them, and what is learned from the latest holds for more.
         history_content: whether the content of the items in a history enters the query tower, beside their ids.
         dropout: of what the towers' heads read, in [0, 1).
         history_dropout: share of a history that training hides, at random for each row, in [0, 1).
@@ -61,6 +63,7 @@ class TrainerConfig:
     dense_units: tuple[int, ...] = (256, 128, 64)
     use_performance: bool = False
     title_tokens: int = 8
+    max_history: int = 150
     history_content: bool = True
     dropout: float = 0.0
     history_dropout: float = 0.5
@@ -98,6 +101,7 @@ class TrainerConfig:
             "item_dim",
             "feature_dim",
             "title_tokens",
+            "max_history",
             "batch_size",
             "epochs",
             "validations_per_epoch",

@@ -69,6 +69,7 @@ def training_batches(
     *,
     batch_size: int,
     user_balance: float,
+    max_history: int,
     seed: int,
 ) -> tf.data.Dataset:
     """One shuffled pass over the rows that are trained on, in whole batches.
@@ -79,6 +80,7 @@ def training_batches(
         split: what is held out.
         batch_size: rows; what is left over at the end of a pass comes another pass, for each pass is shuffled anew.
         user_balance: a row of a user with n rows weighs `n ** -user_balance`.
+        max_history: latest actions of a history that are kept.
         seed: of the shuffle.
 
     Returns:
@@ -88,7 +90,10 @@ def training_batches(
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
         users, _, _ = _user_moment_and_item(batch)
-        return {**tf.io.parse_example(batch, spec), USER_WEIGHT: tf.gather(weights, users % _USER_BUCKETS)}
+        features = {
+            name: _latest(name, values, max_history) for name, values in tf.io.parse_example(batch, spec).items()
+        }
+        return {**features, USER_WEIGHT: tf.gather(weights, users % _USER_BUCKETS)}
 
     return (
         _records(files)
@@ -99,6 +104,12 @@ def training_batches(
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(2)
     )
+
+
+def _latest(name: str, values: tf.Tensor | tf.RaggedTensor, most: int) -> tf.Tensor | tf.RaggedTensor:
+    """A history's lists, which begin with the newest action, cut to so many; other features as they are."""
+    is_history = name.startswith("history_") and isinstance(values, tf.RaggedTensor)
+    return values[:, :most] if is_history else values
 
 
 def validation_batches(

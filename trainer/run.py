@@ -121,7 +121,13 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
             "No validation: fewer than %s conversions are held out; the last weights are exported", MIN_VALIDATION_ROWS
         )
     batches = training_batches(
-        files, spec, split, batch_size=batch_size, user_balance=config.user_balance, seed=config.seed
+        files,
+        spec,
+        split,
+        batch_size=batch_size,
+        user_balance=config.user_balance,
+        max_history=config.max_history,
+        seed=config.seed,
     )
     with model.catalog.popularity_from(split.item_counts):
         model.fit(batches.repeat(), epochs=1, steps_per_epoch=total, verbose=0, callbacks=callbacks)

@@ -50,7 +50,12 @@ def trained(market, small_config, tmp_path_factory):
     step = tf.function(model.train_step, autograph=False)
     spec = training_spec(market.tf_transform, market.groups)
     files = market.transformed_files["train"]
-    sampling = {"batch_size": 64, "user_balance": config.user_balance, "seed": config.seed}
+    sampling = {
+        "batch_size": 64,
+        "user_balance": config.user_balance,
+        "max_history": config.max_history,
+        "seed": config.seed,
+    }
     split = split_by_time(files, share=0.0)
     fill_neighbors(model, split.rows, config)
     model.bonuses.neighbor.constants.assign([0.1, 0.2, 0.1, 0.05, -0.1, 0.1, 0.05])

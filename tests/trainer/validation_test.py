@@ -34,7 +34,7 @@ def test_the_latest_rows_are_held_out_and_the_rest_is_trained_on(files, spec):
     split = split_by_time(files, share=0.5)
     held_out = validation_batches(files, spec, split, max_rows=10_000)
     with_time = {**spec, "timestamp_us": tf.io.FixedLenFeature([], tf.int64)}
-    sampling = {"batch_size": 1, "user_balance": 0.5, "seed": 1}
+    sampling = {"batch_size": 1, "user_balance": 0.5, "max_history": 100, "seed": 1}
     trained = [int(row["timestamp_us"][0]) for row in training_batches(files, with_time, split, **sampling)]
     assert len(trained) == split.num_train == split.user_counts.sum()
     assert max(trained) < split.boundary_us
@@ -45,7 +45,7 @@ def test_the_latest_rows_are_held_out_and_the_rest_is_trained_on(files, spec):
 def test_a_row_weighs_by_its_users_rows(files, spec):
     split = split_by_time(files, share=0.0)
     named = {**spec, "user_id": tf.io.FixedLenFeature([], tf.string)}
-    sampling = {"batch_size": 1, "user_balance": 0.5, "seed": 1}
+    sampling = {"batch_size": 1, "user_balance": 0.5, "max_history": 100, "seed": 1}
     rows = [
         (row["user_id"].numpy()[0], float(row[USER_WEIGHT][0]))
         for row in training_batches(files, named, split, **sampling)
@@ -53,6 +53,20 @@ def test_a_row_weighs_by_its_users_rows(files, spec):
     users, counts = np.unique([user for user, _ in rows], return_counts=True)
     expected = dict(zip(users.tolist(), counts**-0.5, strict=True))
     assert all(weight == pytest.approx(expected[user], rel=1e-5) for user, weight in rows)
+
+
+def test_a_step_sees_the_latest_of_a_history_and_validation_all_of_it(files, spec):
+    split = split_by_time(files, share=0.5)
+
+    def histories(most):
+        sampling = {"batch_size": 1, "user_balance": 0.5, "max_history": most, "seed": 1}
+        return [row["history_item_id_xf"].to_list()[0] for row in training_batches(files, spec, split, **sampling)]
+
+    whole, cut = histories(100), histories(2)
+    assert max(map(len, whole)) > 2
+    assert sorted(cut) == sorted(history[:2] for history in whole)
+    held_out = validation_batches(files, spec, split, max_rows=10_000)
+    assert max(int(batch["history_item_id_xf"].row_lengths().numpy().max()) for batch in held_out) > 2
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-9])
