@@ -11,8 +11,8 @@ from tfx_pipeline.atomic import write_text
 from tfx_pipeline.components.catalog_changer import NUM_CHANGED_PROPERTY
 from tfx_pipeline.components.catalog_changer import NUM_DROPPED_PROPERTY
 from tfx_pipeline.components.catalog_changer import NUM_UNKNOWN_PROPERTY
-from tfx_pipeline.components.evaluator import METRICS_FILE
 from tfx_pipeline.components.indexer import catalog_below
+from tfx_pipeline.report.files import METRICS_FILE
 from tfx_pipeline.report.snapshot_file import SNAPSHOT_FILE
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.served_run import ServedRun

@@ -30,6 +30,7 @@ from tfx_pipeline.evaluation.measure import measure_index
 from tfx_pipeline.evaluation.outcome_examples import write_outcomes
 from tfx_pipeline.evaluation.rows import EvalRows
 from tfx_pipeline.index.catalog import Catalog
+from tfx_pipeline.report.files import METRICS_FILE
 from tfx_pipeline.retriever_artifact import CATALOG_FOLDER
 from tfx_pipeline.retriever_artifact import KIND_PROPERTY
 from tfx_pipeline.retriever_artifact import MODEL_VERSION_PROPERTY
@@ -38,9 +39,6 @@ from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
 from tfx_pipeline.sources.oracle import Oracle
 
 log = logging.getLogger(__name__)
-
-METRICS_FILE = "metrics.json"
-_SPLITS = ("train", "eval", "queries", "catalog")
 
 
 @component

@@ -18,7 +18,6 @@ from tfx.types.standard_artifacts import ModelEvaluation
 from tfx.utils import path_utils
 
 from tfx_pipeline import strict_json
-from tfx_pipeline.components.evaluator import METRICS_FILE
 from tfx_pipeline.components.evaluator import bless
 from tfx_pipeline.components.evaluator import measure_served
 from tfx_pipeline.components.example_gen import read_facts
@@ -32,6 +31,7 @@ from tfx_pipeline.evaluation.rows import conversions
 from tfx_pipeline.evaluation.rows import eval_rows
 from tfx_pipeline.evaluation.rows import without_gone
 from tfx_pipeline.refresh_config import RefreshConfig
+from tfx_pipeline.report.files import METRICS_FILE
 from tfx_pipeline.retriever_artifact import KIND_PROPERTY
 from tfx_pipeline.retriever_artifact import MODEL_VERSION_PROPERTY
 from tfx_pipeline.retriever_artifact import VERSION_PROPERTY
