@@ -40,6 +40,8 @@ from tfx_pipeline.sources.oracle import Oracle
 
 log = logging.getLogger(__name__)
 
+_SPLITS = ("train", "eval", "queries", "catalog")
+
 
 @component
 def RetrievalEvaluator(  # noqa: N802 (a TFX component is named like a class)
