@@ -113,9 +113,12 @@ def _latest(name: str, values: tf.Tensor | tf.RaggedTensor, most: int) -> tf.Ten
 
 
 def validation_batches(
-    files: list[str], spec: dict[str, tf.io.FixedLenFeature], split: TimeSplit, *, max_rows: int
+    files: list[str], spec: dict[str, tf.io.FixedLenFeature], split: TimeSplit, *, max_rows: int, max_history: int
 ) -> list[dict[str, tf.Tensor | tf.RaggedTensor]]:
-    """Batches of held-out conversions, `max_rows` at most (rows come mixed); none below `MIN_VALIDATION_ROWS`."""
+    """Batches of held-out conversions, `max_rows` at most (rows come mixed); none below `MIN_VALIDATION_ROWS`.
+
+    Histories are cut as in training.
+    """
     spec = {**spec, "user_id": tf.io.FixedLenFeature([], tf.string)}
 
     def held_out(batch: tf.Tensor) -> tf.Tensor:
@@ -123,7 +126,10 @@ def validation_batches(
         return tf.boolean_mask(batch, (_moment_of(batch) >= split.boundary_us) & (task == "conversion"))
 
     rows = _records(files).map(held_out).unbatch().take(max_rows).batch(_VALIDATION_BATCH)
-    batches = [tf.io.parse_example(batch, spec) for batch in rows]
+    batches = [
+        {name: _latest(name, values, max_history) for name, values in tf.io.parse_example(batch, spec).items()}
+        for batch in rows
+    ]
     return batches if sum(len(batch["task"]) for batch in batches) >= MIN_VALIDATION_ROWS else []
 
 

@@ -99,7 +99,9 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
     curves = Curves(model, read_probes(files, spec), total_steps=total, folder=folder)
     callbacks = [curves, _Progress(total, batch_size)]
-    held_out = validation_batches(files, spec, split, max_rows=config.max_validation_rows)
+    held_out = validation_batches(
+        files, spec, split, max_rows=config.max_validation_rows, max_history=config.max_history
+    )
     if held_out:
         before = split.rows.at(split.rows.moments_us < split.boundary_us)
         fill_neighbors(model, before, config)
