@@ -22,7 +22,7 @@ class EvaluationConfig:
             this share below that of the last blessed model on the same rows, >= 0. Two trainings of the same model differ by some.
         max_slice_regression: the same on each slice of `gate_slices`.
         gate_slices: names of slices on which a regression refuses; none: an empty text.
-        slice_features: string features of the examples to slice by, beside the usual slices.
+        slice_features: features of the examples to slice by, beside the usual slices; numbers by thirds.
         min_slice_rows: conversions that a slice needs to be measured.
         bootstrap_samples: resamples of the users for intervals.
         seed: of the samples.

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from schemas import contract
 from schemas import tables
+from tfx_pipeline.evaluation.given_slices import UNKNOWN
+from tfx_pipeline.evaluation.given_slices import given_slices
+from tfx_pipeline.evaluation.given_slices import thirds
 from tfx_pipeline.evaluation.rows import positions
 from tfx_pipeline.index.catalog import Catalog
 
@@ -17,7 +20,6 @@ _TOP_CATEGORIES = 8
 _LARGE, _MEDIUM = 0.5, 0.8  # advertisers in the order of their conversions: the first half of these, up to four fifths
 _LENGTHS = (0, 5, 20)
 _AGES_DAYS = (7, 28, 90)
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,12 @@ def row_facts(
         targets: [rows] positions of their items.
         catalog: of the candidate.
         first_sold_us: [items] microseconds of the first train positive, from `first_positives`.
-        features: further string features of the rows to slice by.
+        features: further features of the rows to slice by.
 
     Raises:
-        ValueError: a feature that does not hold strings.
+        ValueError: a feature that no row has.
     """
-    columns = _read(records, features)
+    columns = _read(records)
     ages_days = (columns["timestamp_us"] - first_sold_us[targets]) / _DAY_US
     is_sold = catalog.positive_rates[targets] > 0
     slices = {
@@ -60,14 +62,14 @@ def row_facts(
         "history_length": _bands(columns["history"], _LENGTHS, names=("0", "1-5", "6-20", "21+")),
         "advertiser_size": _advertiser_sizes(catalog)[targets],
         "category": _top_categories(catalog, targets),
-        "price_band": _price_bands(catalog.prices[targets]),
+        "price_band": thirds(catalog.prices[targets]),
         "cold_item": np.where(is_sold, "sold before", "no train positive"),
         "item_age": np.where(
             is_sold,
             _bands(ages_days, _AGES_DAYS, names=("up to 7 days", "up to 28 days", "up to 90 days", "older")),
             "no train positive",
         ),
-        **{name: columns[name] for name in features},
+        **given_slices(records, features),
     }
     values = np.maximum(columns["value"], 0.0)
     return Facts(
@@ -91,8 +93,8 @@ def first_positives(files: list[str], catalog: Catalog) -> np.ndarray:
     return first
 
 
-def _read(records: list[bytes], features: tuple[str, ...]) -> dict[str, np.ndarray]:
-    strings = ("user_id", "event", "surface", *features)
+def _read(records: list[bytes]) -> dict[str, np.ndarray]:
+    strings = ("user_id", "event", "surface")
     spec = {
         **{name: tf.io.RaggedFeature(tf.string) for name in (*strings, contract.HISTORY_ITEM_ID)},
         "value": tf.io.FixedLenFeature([], tf.float32, default_value=float("nan")),
@@ -100,13 +102,7 @@ def _read(records: list[bytes], features: tuple[str, ...]) -> dict[str, np.ndarr
     }
     found: dict[str, list[np.ndarray]] = {name: [] for name in (*strings, "value", "timestamp_us", "history")}
     for start in range(0, len(records), _BATCH):
-        try:
-            parsed = tf.io.parse_example(tf.constant(records[start : start + _BATCH]), spec)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"evaluation.slice_features must name features that hold strings. Received: {', '.join(features)}: "
-                f"{error.message.splitlines()[0]}"
-            ) from error
+        parsed = tf.io.parse_example(tf.constant(records[start : start + _BATCH]), spec)
         found["history"].append(parsed[contract.HISTORY_ITEM_ID].row_lengths().numpy())
         for name in strings:
             found[name].append(parsed[name][:, :1].to_tensor(UNKNOWN, shape=[None, 1])[:, 0].numpy().astype(np.str_))
@@ -143,16 +139,6 @@ def _top_categories(catalog: Catalog, targets: np.ndarray) -> np.ndarray:
     names, counts = np.unique(top, return_counts=True)
     kept = names[np.argsort(-counts, kind="stable")[:_TOP_CATEGORIES]]
     return np.where(np.isin(top, kept), top, "other")
-
-
-def _price_bands(prices: np.ndarray) -> np.ndarray:
-    """[rows]: thirds of the prices that were paid attention to."""
-    is_known = np.isfinite(prices)
-    if not is_known.any():
-        return np.full(len(prices), UNKNOWN)
-    low, high = np.quantile(prices[is_known], [1 / 3, 2 / 3])
-    bands = np.where(prices <= low, f"up to {low:.2f}", np.where(prices <= high, f"up to {high:.2f}", "above"))
-    return np.where(is_known, bands, UNKNOWN)
 
 
 def known_before(files: list[str], users: set[bytes], catalog: Catalog) -> dict[bytes, np.ndarray]:

@@ -74,14 +74,6 @@ def test_no_rows_have_slices_too(catalog):
     assert len(found.users) == len(found.slices["surface"]) == len(found.slices["price_band"]) == 0
 
 
-def test_a_feature_of_numbers_cannot_be_sliced_by(catalog):
-    row = serialize({"user_id": "u", "event": "purchase", "age": 3.0})
-    with pytest.raises(
-        ValueError, match=r"evaluation.slice_features must name features that hold strings. Received: age"
-    ):
-        row_facts([row], np.zeros(1, int), catalog, np.zeros(5, int), ("age",))
-
-
 def test_the_first_positive_of_each_item_is_found(catalog, tmp_path):
     rows = [("b", 30), ("a", 20), ("b", 10), ("gone", 1)]
     files = write_records(
