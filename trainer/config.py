@@ -5,6 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 ARCHITECTURES = ("parallel", "sequential", "cross", "dense")
+_CHOICES = {
+    "architecture": ARCHITECTURES,
+    "heads": ("unified", "multi"),
+    "history_encoder": ("pooled", "transformer"),
+    "logq": ("none", "standard", "corrected"),
+    "duration_weighting": ("relative", "log", "none"),
+    "advertiser_loss": ("none", "pooled", "table", "soft"),
+    "learning_rate_schedule": ("constant", "cosine"),
+}
 
 
 @dataclass(frozen=True)
@@ -13,6 +22,8 @@ class TrainerConfig:
 
     Attributes:
         architecture: Cross layers and dense stack in `parallel`, `sequential` (Cross then dense), `cross` or `dense` only.
+        heads: `unified`, trained by conversions and engagements alike, or `multi`: one for each, on the same layers, of which
+            that of conversions is served.
         output_dim: length of query and item vectors, without the popularity coordinate.
         item_dim: width of the item table, which history, subject and item tower share.
         feature_dim: width of every other table.
@@ -23,6 +34,9 @@ class TrainerConfig:
         title_tokens: words of an item's text that are read where the item comes by its id alone, at most.
         max_history: latest actions of a history that are trained and calibrated on; serving reads all of it. A step's cost grows
             with them, and calibrated on long ones the bonuses were worth less (measured on The Complete Journey).
+        history_encoder: `pooled`, a weighted sum, or `transformer`, which comes beside the sum.
+        transformer_layers: of the history's Transformer, over its `max_history` latest actions.
+        transformer_heads: of attention.
         history_content: whether the content of the items in a history enters the query tower, beside their ids.
         dropout: of what the towers' heads read, in [0, 1).
         history_dropout: share of a history that training hides, at random for each row, in [0, 1).
@@ -30,14 +44,25 @@ class TrainerConfig:
             small, several targets per history are what keeps the towers from learning it by heart.
         item_dropout: share of item ids that training hides from the item tower, so that content learns to stand alone, in [0, 1).
         uniform_negatives: items of the catalogue, drawn evenly for each step, that are negatives of every row beside the batch's.
+        impression_negatives: unengaged impressions, drawn for each step, that are negatives of every row; none where the log has no
+            impressions.
+        same_advertiser_negatives: whether items of the positive's advertiser are negatives of the row.
         num_neighbors: of each item and kind of association that the neighbour bonus knows; 16 bytes each; 0: no such bonus.
         neighbor_ridge: what an item's users must outweigh before it predicts another, users.
         trend_half_life_days: popularity is a mean of the whole log's and of one in which a row's weight halves in so many days;
             0: the whole log's alone.
         temperature: of the softmax over inner products.
-        use_logq: whether logits are corrected by the log of the expected count.
+        logq: `standard`: logits are corrected by the log of the expected count; `corrected`: but for the positive, which is
+            always there (see `trainer.losses`); `none`.
+        advertiser_loss: a softmax over the advertisers of the batch, beside that over items (see `trainer.advertisers`); none
+            where the catalogue names no advertiser.
+        advertiser_loss_weight: of it, >= 0.
+        advertiser_temperature: of its softmax.
         conversion_weight: weight of a conversion row.
+        add_to_cart_weight: of a conversion that is an add-to-cart, times `conversion_weight`.
+        value_weight: a conversion weighs `1 + value_weight * log(1 + value)`, in the log's currency.
         engagement_weight: weight of an engagement row, at full click duration.
+        duration_weighting: by which a click weighs (see `trainer.losses.duration_weight`); `none`: all alike.
         user_balance: a row of a user with n train rows weighs `n ** -user_balance`: 0 counts rows alike, 1 users.
         t_max_s: click duration of full weight, seconds; an unknown duration has the weight of half of it.
         batch_size: rows per step.
@@ -50,11 +75,14 @@ class TrainerConfig:
         max_steps: trains so many steps instead of `epochs`, when positive.
         learning_rate: of dense layers (Adam).
         table_learning_rate: of embedding tables (Adagrad).
+        learning_rate_schedule: `constant`, or `cosine`: both rates fall to 0 at the last step.
+        warmup_steps: in which both rates rise from 0.
         clip_norm: gradients' global norm, at most.
         seed: of initial weights, shuffling and dropout.
     """
 
     architecture: str = "parallel"
+    heads: str = "unified"
     output_dim: int = 64
     item_dim: int = 64
     feature_dim: int = 16
@@ -64,19 +92,30 @@ class TrainerConfig:
     use_performance: bool = False
     title_tokens: int = 8
     max_history: int = 150
+    history_encoder: str = "pooled"
+    transformer_layers: int = 1
+    transformer_heads: int = 4
     history_content: bool = True
     dropout: float = 0.0
     history_dropout: float = 0.5
     reconstruction_weight: float = 1.0
     item_dropout: float = 0.1
     uniform_negatives: int = 1024
+    impression_negatives: int = 0
+    same_advertiser_negatives: bool = True
     num_neighbors: int = 100
     neighbor_ridge: float = 30.0
     trend_half_life_days: float = 14.0
     temperature: float = 1.0
-    use_logq: bool = True
+    logq: str = "standard"
+    advertiser_loss: str = "none"
+    advertiser_loss_weight: float = 0.1
+    advertiser_temperature: float = 1.0
     conversion_weight: float = 1.0
+    add_to_cart_weight: float = 1.0
+    value_weight: float = 0.0
     engagement_weight: float = 0.3
+    duration_weighting: str = "relative"
     user_balance: float = 0.5
     t_max_s: float = 120.0
     batch_size: int = 1024
@@ -88,20 +127,25 @@ class TrainerConfig:
     max_steps: int = 0
     learning_rate: float = 0.001
     table_learning_rate: float = 0.05
+    learning_rate_schedule: str = "constant"
+    warmup_steps: int = 0
     clip_norm: float = 10.0
     seed: int = 1
 
     def __post_init__(self) -> None:
         """Rejects values that no run could use."""
         object.__setattr__(self, "dense_units", tuple(self.dense_units))
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"trainer.architecture must be one of {ARCHITECTURES}. Received: {self.architecture!r}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"trainer.{name} must be one of {choices}. Received: {getattr(self, name)!r}")
         for name in (
             "output_dim",
             "item_dim",
             "feature_dim",
             "title_tokens",
             "max_history",
+            "transformer_layers",
+            "transformer_heads",
             "batch_size",
             "epochs",
             "validations_per_epoch",
@@ -109,7 +153,15 @@ class TrainerConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be >= 1. Received: {getattr(self, name)}")
-        for name in ("neighbor_ridge", "temperature", "t_max_s", "learning_rate", "table_learning_rate", "clip_norm"):
+        for name in (
+            "neighbor_ridge",
+            "temperature",
+            "advertiser_temperature",
+            "t_max_s",
+            "learning_rate",
+            "table_learning_rate",
+            "clip_norm",
+        ):
             if not getattr(self, name) > 0:  # a NaN neither
                 raise ValueError(f"trainer.{name} must be positive. Received: {getattr(self, name)}")
         for name in ("dropout", "history_dropout", "item_dropout", "validation_share"):
@@ -117,10 +169,15 @@ class TrainerConfig:
                 raise ValueError(f"trainer.{name} must be in [0, 1). Received: {getattr(self, name)}")
         for name in (
             "uniform_negatives",
+            "impression_negatives",
             "num_neighbors",
             "trend_half_life_days",
             "reconstruction_weight",
             "user_balance",
+            "advertiser_loss_weight",
+            "add_to_cart_weight",
+            "value_weight",
+            "warmup_steps",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"trainer.{name} must not be negative. Received: {getattr(self, name)}")
@@ -133,6 +190,11 @@ class TrainerConfig:
                 "trainer.conversion_weight and trainer.engagement_weight must not be negative, nor both 0. "
                 f"Received: {self.conversion_weight}, {self.engagement_weight}"
             )
+
+    @property
+    def num_heads(self) -> int:
+        """Vectors that a tower gives of a row."""
+        return 2 if self.heads == "multi" else 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

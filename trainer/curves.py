@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainer.inputs import USER_WEIGHT
 from trainer.model import ConversionModel
+from trainer.optimizers import current_rate
 from trainer.tables import Features
 from trainer.training_file import TRAINING_FILE
 
@@ -123,8 +124,8 @@ class Curves(tf.keras.callbacks.Callback):
         self._append("validations", values)
 
     def _add(self, own: dict[str, float]) -> None:
-        values: Point = {**own, "learning_rate": _number(self._model.optimizer.learning_rate)}
-        values["table_learning_rate"] = _number(self._model.table_optimizer.learning_rate)
+        values: Point = {**own, "learning_rate": current_rate(self._model.optimizer)}
+        values["table_learning_rate"] = current_rate(self._model.table_optimizer)
         values |= {f"loss_{task}": float(self._loss(batch)) for task, batch in self._probes.items()}
         values |= {f"norm_{name}": float(value) for name, value in _table_norms(self._model).items()}
         self._append("steps", values)
@@ -170,10 +171,6 @@ def _table_norms(model: ConversionModel) -> dict[str, tf.Tensor]:
     """Mean L2 norm of the rows by embedding table; of a long one, of its first rows, which are the most frequent."""
     tables = {name[1]: variable for variable in model.trainable_variables if (name := _TABLE.search(variable.name))}
     return {name: tf.reduce_mean(tf.norm(table[:_NORM_ROWS], axis=1)) for name, table in tables.items()}
-
-
-def _number(value: Any) -> float:
-    return float(value.numpy() if hasattr(value, "numpy") else value)
 
 
 def _finite(value: Any) -> Any:

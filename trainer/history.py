@@ -13,7 +13,7 @@ from trainer.tables import Features
 from trainer.tables import dense_indices
 
 _SECONDS_PER_DAY = 86_400.0
-_NUM_AGE_BUCKETS = 64  # by factors of the root of two, from a second to a century
+NUM_AGE_BUCKETS = 64  # by factors of the root of two, from a second to a century
 _MAX_SCORE = 8.0
 
 
@@ -45,16 +45,21 @@ class ActionWeights(tf.keras.layers.Layer):
         self._tables = tables
         self._scale = scale
         self._event_score = tf.keras.layers.Dense(1, use_bias=False, kernel_initializer=event_initializer)
-        self._age_score = tf.keras.layers.Embedding(_NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name=age_table)
+        self._age_score = tf.keras.layers.Embedding(NUM_AGE_BUCKETS, 1, embeddings_initializer="zeros", name=age_table)
 
     def call(self, features: Features, shown: tf.Tensor) -> tf.Tensor:
         """Ragged [batch, n] lists and [batch, n] bool -> [batch, n] float32, >= 0."""
         events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
-        seconds = _SECONDS_PER_DAY * tf.math.expm1(features[self._age.transformed_name].to_tensor(0.0))
-        doublings = tf.math.log1p(seconds) / math.log(2.0)
-        buckets = tf.cast(tf.minimum(2.0 * doublings, _NUM_AGE_BUCKETS - 1), tf.int64)
+        buckets = age_buckets(features[self._age.transformed_name])
         scores = self._scale * tf.squeeze(self._event_score(events) + self._age_score(buckets), axis=-1)
         return tf.where(shown, tf.exp(tf.clip_by_value(scores, -_MAX_SCORE, _MAX_SCORE)), 0.0)
+
+
+def age_buckets(ages: tf.RaggedTensor) -> tf.Tensor:
+    """Ragged [batch, n] log(1 + days) -> [batch, n] int64 below `NUM_AGE_BUCKETS`."""
+    seconds = _SECONDS_PER_DAY * tf.math.expm1(ages.to_tensor(0.0))
+    doublings = tf.math.log1p(seconds) / math.log(2.0)
+    return tf.cast(tf.minimum(2.0 * doublings, NUM_AGE_BUCKETS - 1), tf.int64)
 
 
 class Hiding(NamedTuple):

@@ -17,7 +17,7 @@ _USER_HASHES = 2**62
 _USER_BUCKETS = 2**20  # users who share one are weighed as one
 USER_WEIGHT = "user_weight"
 ITEM = "item_id_xf"
-_LABELS = ("task", "click_duration_s", "value", "positive_rate")
+_LABELS = ("task", "event", "click_duration_s", "value", "positive_rate", "impression_rate")
 
 
 def training_spec(

@@ -2,36 +2,48 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from schemas import tables
 from schemas.features import FeatureGroups
+from trainer.advertisers import AdvertiserLoss
+from trainer.advertisers import advertiser_feature
 from trainer.bonuses import Bonuses
 from trainer.config import TrainerConfig
 from trainer.history import Hiding
 from trainer.history import hide
 from trainer.inputs import ITEM
 from trainer.inputs import USER_WEIGHT
-from trainer.losses import duration_weight
-from trainer.losses import sampled_softmax_loss
+from trainer.losses import Logits
+from trainer.losses import corrected_loss
+from trainer.losses import group_loss
+from trainer.losses import masked
+from trainer.losses import sampled_logits
+from trainer.losses import softmax_loss
+from trainer.losses import weighted_mean
 from trainer.neighbors import NeighborBonus
 from trainer.preprocessing import PADDING
 from trainer.repeats import RepeatBonus
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
+from trainer.sampling import NegativeSampler
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
+from trainer.towers import CONVERSION_HEAD
 from trainer.towers import ItemTower
 from trainer.towers import QueryTower
+from trainer.weights import event_weight
+from trainer.weights import row_weights
 
 RATE = "positive_rate_xf"
 
 
 class _Negatives(NamedTuple):
-    """Columns of the loss: [columns] items, expected counts, and their vectors [columns, dim]."""
+    """Columns of the loss: [columns] items, expected counts, and their vectors [columns, heads, dim]."""
 
     items: tf.Tensor
     counts: tf.Tensor
@@ -39,18 +51,19 @@ class _Negatives(NamedTuple):
 
 
 class _Positives(NamedTuple):
-    """Rows of the loss: [rows] items, expected counts, vectors [rows, dim], weights and bonuses, and the columns' bonuses."""
+    """Rows of the loss: [rows] items, expected counts, vectors [rows, heads, dim], weights, heads and bonuses; columns' bonuses."""
 
     items: tf.Tensor
     counts: tf.Tensor
     vectors: tf.Tensor
     weights: tf.Tensor
+    heads: tf.Tensor
     bonuses: tf.Tensor
     negative_bonuses: tf.Tensor
 
 
 class ConversionModel(tfrs.models.Model):
-    """Query tower and item tower, trained by an in-batch softmax on conversions and engagements.
+    """Query tower and item tower, trained by a sampled softmax on conversions and engagements.
 
     Args:
         groups: features of the schema.
@@ -59,6 +72,7 @@ class ConversionModel(tfrs.models.Model):
         config: options.
         rate_floor: positive rate that an item without train positives is given.
         events: names of a history's events, in the order of their indices.
+        impression_rates: [num_items] float32, each item's share of the unengaged impressions; none by default.
     """
 
     def __init__(
@@ -70,19 +84,26 @@ class ConversionModel(tfrs.models.Model):
         *,
         rate_floor: float,
         events: list[str],
+        impression_rates: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self._config = config
         self.temperature = config.temperature
         self._tables = EmbeddingTables(sizes, config)
         self.catalog = catalog
-        self._rate_floor = rate_floor
+        self._sampler = NegativeSampler(
+            catalog,
+            config,
+            rate_floor=rate_floor,
+            impression_rates=np.zeros(catalog.num_items) if impression_rates is None else impression_rates,
+        )
         is_conversion = [event in tables.CONVERSIONS for event in events]
         self.conversion_events = tf.constant(
             [i for i, found in enumerate(is_conversion, PADDING + 1) if found], tf.int64
         )
-        by_task = (config.conversion_weight if found else config.engagement_weight for found in is_conversion)
-        self._event_weights = tf.constant([0.0, *by_task], tf.float32)
+        self._event_weights = tf.constant([0.0, *(event_weight(event, config) for event in events)], tf.float32)
+        self._task_heads = tf.constant([CONVERSION_HEAD, config.num_heads - 1])  # of conversions, of engagements
+        self._event_heads = tf.gather(self._task_heads, [0, *(int(not found) for found in is_conversion)])
         self.query_tower = QueryTower(groups, self._tables, catalog, config)
         self.item_tower = ItemTower(groups, self._tables, config, rate_floor=rate_floor, num_items=catalog.num_items)
         self.repeat_bonus = RepeatBonus(
@@ -90,82 +111,113 @@ class ConversionModel(tfrs.models.Model):
         )
         neighbor_bonus = NeighborBonus(groups, catalog, rate_floor=rate_floor, num_neighbors=config.num_neighbors)
         self.bonuses = Bonuses(self.repeat_bonus, neighbor_bonus, temperature=config.temperature)
-        # Adam keeps dense moments of a table; Adagrad touches only the rows of the batch.
-        # Gradients of a mean over the batch are about 1e-4 an entry; Keras starts with 0.1, which would freeze the tables.
-        self.table_optimizer = tf.keras.optimizers.legacy.Adagrad(
-            config.table_learning_rate, initial_accumulator_value=1e-6
-        )
+        advertiser = advertiser_feature(groups, catalog, config)
+        self._advertisers = None if advertiser is None else tf.cast(catalog.column(advertiser.name), tf.int64)
+        self._advertiser_loss = None
+        if advertiser and config.advertiser_loss in ("pooled", "table"):
+            num_advertisers = sizes[advertiser.vocabulary]
+            self._advertiser_loss = AdvertiserLoss(catalog, advertiser, config, num_advertisers=num_advertisers)
+
+    def compile(
+        self,
+        optimizer: tf.keras.optimizers.legacy.Optimizer,
+        table_optimizer: tf.keras.optimizers.legacy.Optimizer,
+    ) -> None:
+        """Takes the two optimizers (see `trainer.optimizers`)."""
+        super().compile(optimizer=optimizer)
+        self.table_optimizer = table_optimizer
 
     def compute_loss(self, inputs: Features, training: bool = False) -> tf.Tensor:
         """Scalar loss of a batch of transformed examples: of each row's own positive, and in training of a hidden action.
 
-        Negatives are the batch's own items and `uniform_negatives` even draws of the catalogue.
+        Negatives are the batch's own items, and in training draws of unengaged impressions and of the catalogue.
         """
         config, items = self._config, inputs[ITEM]
         inputs = {**inputs, RATE: self.catalog.rates(items)}
-        vectors = self.item_tower(inputs, training=training)
+        vectors = self.item_tower.of_heads(inputs, training=training)
         negatives = self._negatives(inputs, vectors, training=training)
-        repeats = self.repeat_bonus(inputs, is_engagement=inputs["task"] != "conversion")
-        bonuses = bonus_of_own(repeats, items), bonuses_of(repeats, negatives.items)
-        counts = negatives.counts[: tf.size(items)]  # the batch's own items come first
-        own = _Positives(items, counts, vectors, row_weights(inputs, config), *bonuses)
+        is_engagement = inputs["task"] != "conversion"
+        repeats = self.repeat_bonus(inputs, is_engagement=is_engagement)
+        own = _Positives(
+            items,
+            negatives.counts[: tf.size(items)],  # the batch's own items come first
+            vectors,
+            row_weights(inputs, config),
+            tf.gather(self._task_heads, tf.cast(is_engagement, tf.int64)),
+            bonus_of_own(repeats, items),
+            bonuses_of(repeats, negatives.items),
+        )
         positives, shown = [own], None
         if training:
             hiding = hide(inputs, share=config.history_dropout)
             shown = hiding.shown
             if config.reconstruction_weight:
                 positives.append(self._hidden_positives(inputs, hiding, negatives.items))
-        queries = self.query_tower(inputs, shown=shown, training=training)
+        queries = self.query_tower.of_heads(inputs, shown=shown, training=training)
         joined = _Positives(*(tf.concat(parts, axis=0) for parts in zip(*positives, strict=True)))
-        return sampled_softmax_loss(
-            tf.tile(queries, [len(positives), 1]),
-            joined.vectors,
-            negatives.vectors,
-            positive_ids=joined.items,
+        loss = self._item_loss(tf.tile(queries, [len(positives), 1, 1]), joined, negatives)
+        if self._advertiser_loss is None or not training:
+            return loss
+        advertisers = tf.gather(self._advertisers, items)
+        # By the vectors that are served, and of conversions.
+        served = (found[:, CONVERSION_HEAD, :-1] for found in (queries, vectors))
+        weights = tf.where(is_engagement | (advertisers == PADDING), 0.0, own.weights)
+        of_advertisers = weighted_mean(self._advertiser_loss(*served, advertisers), weights)
+        return loss + config.advertiser_loss_weight * of_advertisers
+
+    def _item_loss(self, queries: tf.Tensor, positives: _Positives, negatives: _Negatives) -> tf.Tensor:
+        """Of queries [rows, heads, dim]: with 0 in the places of other heads, a row's product is that of its own head alone."""
+        config = self._config
+        own_head = tf.one_hot(positives.heads, config.num_heads)[:, :, tf.newaxis]
+        logits = sampled_logits(
+            _flat(queries * own_head),
+            _flat(positives.vectors),
+            _flat(negatives.vectors),
+            positive_ids=positives.items,
             negative_ids=negatives.items,
-            positive_counts=joined.counts if config.use_logq else None,
-            negative_counts=negatives.counts if config.use_logq else None,
-            positive_bonuses=joined.bonuses,
-            negative_bonuses=joined.negative_bonuses,
-            weights=joined.weights,
+            positive_counts=positives.counts if config.logq == "standard" else None,
+            negative_counts=negatives.counts if config.logq != "none" else None,
+            positive_bonuses=positives.bonuses,
+            negative_bonuses=positives.negative_bonuses,
             temperature=config.temperature,
         )
+        is_same = None
+        if self._advertisers is not None and (config.advertiser_loss == "soft" or not config.same_advertiser_negatives):
+            of_positive, of_negative = (tf.gather(self._advertisers, found.items) for found in (positives, negatives))
+            is_same = (of_positive[:, tf.newaxis] == of_negative) & (of_positive != PADDING)[:, tf.newaxis]
+        groups = group_loss(logits, is_same) if is_same is not None and config.advertiser_loss == "soft" else None
+        if is_same is not None and not config.same_advertiser_negatives:
+            logits = Logits(logits.own, masked(logits.others, is_same))
+        losses = (corrected_loss if config.logq == "corrected" else softmax_loss)(logits)
+        if groups is not None:
+            losses += config.advertiser_loss_weight * groups
+        return weighted_mean(losses, positives.weights)
 
-    def _negatives(self, inputs: Features, vectors: tf.Tensor, *, training: bool) -> "_Negatives":
-        """Without uniform ones, an item that is never a positive is never pushed away either, and comes to rank first."""
-        num_rows = tf.size(inputs[ITEM])
-        counts = self._counts(inputs, num_rows=num_rows, training=training)
-        number = self._config.uniform_negatives if training else 0
-        if not number:
-            return _Negatives(inputs[ITEM], counts, vectors)
-        items = tf.random.uniform([number], PADDING + 1, self.catalog.num_items, tf.int64)
-        rows = self.catalog.rows(items)
-        parts = (
-            (inputs[ITEM], items),
-            (counts, self._counts(rows, num_rows=num_rows, training=True)),
-            (vectors, self.item_tower(rows, training=True)),
-        )
-        return _Negatives(*(tf.concat(part, axis=0) for part in parts))
+    def _negatives(self, inputs: Features, vectors: tf.Tensor, *, training: bool) -> _Negatives:
+        """Without even draws, an item that is never a positive is never pushed away either, and comes to rank first."""
+        items, num_rows = inputs[ITEM], tf.size(inputs[ITEM])
+        if training and self._sampler.num_draws:
+            drawn = self._sampler.draw()
+            items = tf.concat([items, drawn], axis=0)
+            others = self.item_tower.of_heads(self.catalog.rows(drawn), training=True)
+            vectors = tf.concat([vectors, others], axis=0)
+        counts = self._sampler.counts(items, self.catalog.rates(items), num_rows=num_rows, training=training)
+        return _Negatives(items, counts, vectors)
 
-    def _hidden_positives(self, inputs: Features, hiding: Hiding, negatives: tf.Tensor) -> "_Positives":
+    def _hidden_positives(self, inputs: Features, hiding: Hiding, negatives: tf.Tensor) -> _Positives:
         """Bonuses are not learned here: what is shown is no user's history."""
         rows, num_rows = self.catalog.rows(hiding.items), tf.size(hiding.items)
         by_event = tf.gather(self._event_weights, hiding.events)
-        weights = by_event * self._config.reconstruction_weight * inputs[USER_WEIGHT]
         repeats = Repeats(*map(tf.stop_gradient, self.repeat_bonus(inputs, shown=hiding.shown)))
-        bonuses = bonus_of_own(repeats, hiding.items), bonuses_of(repeats, negatives)
         return _Positives(
             hiding.items,
-            self._counts(rows, num_rows=num_rows, training=True),
-            self.item_tower(rows, training=True),
-            weights,
-            *bonuses,
+            self._sampler.counts(hiding.items, rows[RATE], num_rows=num_rows, training=True),
+            self.item_tower.of_heads(rows, training=True),
+            by_event * self._config.reconstruction_weight * inputs[USER_WEIGHT],
+            tf.gather(self._event_heads, hiding.events),
+            bonus_of_own(repeats, hiding.items),
+            bonuses_of(repeats, negatives),
         )
-
-    def _counts(self, rows: Features, *, num_rows: tf.Tensor, training: bool) -> tf.Tensor:
-        """[n] how often each row's item is expected among the negatives: `B * positive_rate_j + U / M`, B rows a batch."""
-        uniform = self._config.uniform_negatives / (self.catalog.num_items - 1) if training else 0.0
-        return tf.cast(num_rows, tf.float32) * tf.maximum(rows[RATE], self._rate_floor) + uniform
 
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
         """One step: gradients, clipping, both optimizers."""
@@ -179,10 +231,9 @@ class ConversionModel(tfrs.models.Model):
         return {"loss": loss, "gradient_norm": norm}
 
 
-def row_weights(inputs: Features, config: TrainerConfig) -> tf.Tensor:
-    """[batch] float32: by user, by task, and for engagements by click duration."""
-    engagement = duration_weight(inputs["click_duration_s"], t_max_s=config.t_max_s) * config.engagement_weight
-    return tf.where(inputs["task"] == "conversion", config.conversion_weight, engagement) * inputs[USER_WEIGHT]
+def _flat(vectors: tf.Tensor) -> tf.Tensor:
+    """[n, heads, dim] -> [n, heads * dim]."""
+    return tf.reshape(vectors, [-1, vectors.shape[1] * vectors.shape[2]])
 
 
 def _is_table(variable: tf.Variable) -> bool:

@@ -118,6 +118,7 @@ def _densify(raw: tf.SparseTensor, length: int, default: Any = 0) -> tf.Tensor:
 
 
 def _labels(groups: FeatureGroups, inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
-    wanted = {"task": "", "click_duration_s": -1.0, "value": -1.0, "positive_rate": 0.0, "impression_rate": 0.0}
+    wanted = {"task": "", "event": "", "click_duration_s": -1.0, "value": -1.0}
+    wanted |= {"positive_rate": 0.0, "impression_rate": 0.0}
     labels = {name: _first(inputs[name], default) for name, default in wanted.items() if name in groups}
     return {**labels, "timestamp_us": _first(inputs["timestamp_us"], 0), "user_id": _first(inputs["user_id"], "")}

@@ -22,12 +22,15 @@ from trainer.config import TrainerConfig
 from trainer.curves import Curves
 from trainer.curves import read_probes
 from trainer.export import export_towers
+from trainer.inputs import ITEM
 from trainer.inputs import MIN_VALIDATION_ROWS
 from trainer.inputs import split_by_time
 from trainer.inputs import training_batches
 from trainer.inputs import training_spec
 from trainer.inputs import validation_batches
 from trainer.model import ConversionModel
+from trainer.optimizers import optimizers
+from trainer.preprocessing import PADDING
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
@@ -64,7 +67,7 @@ def build_model(
 ) -> ConversionModel:
     """A model with the vocabularies' sizes, the catalogue's features and its least popularity."""
     sizes = vocabulary_sizes(tf_transform, groups)
-    names = {"positive_rate", *(feature.transformed_name for feature in groups.item)}
+    names = {"positive_rate", "impression_rate", *(feature.transformed_name for feature in groups.item)}
     spec = {name: value for name, value in training_spec(tf_transform, groups).items() if name in names}
     records = tf.data.TFRecordDataset(catalog, compression_type="GZIP").batch(4096)
     items = records.map(lambda batch: tf.io.parse_example(batch, spec))
@@ -72,7 +75,27 @@ def build_model(
     table.fill(items)
     log.info("Model: vocabularies %s; content of items: %s", sizes, [feature.name for feature in table.content])
     events = [event.decode() for event in tf_transform.vocabulary_by_name(EVENT_VOCABULARY)]
-    return ConversionModel(groups, sizes, table, config, rate_floor=least_rate(items) / 2, events=events)
+    impression_rates = rates_of_impressions(items, num_items=table.num_items)
+    if config.impression_negatives and not impression_rates.any():
+        log.info("No impression negatives: the log has no unengaged impressions")
+    return ConversionModel(
+        groups,
+        sizes,
+        table,
+        config,
+        rate_floor=least_rate(items) / 2,
+        events=events,
+        impression_rates=impression_rates,
+    )
+
+
+def rates_of_impressions(items: Iterable[dict[str, tf.Tensor]], *, num_items: int) -> np.ndarray:
+    """[num_items] float32 by index: each item's share of the unengaged impressions."""
+    rates = np.zeros(num_items, np.float32)
+    for batch in items:
+        rates[batch[ITEM].numpy()] = batch["impression_rate"].numpy()
+    rates[PADDING] = 0.0
+    return rates
 
 
 def least_rate(items: Iterable[dict[str, tf.Tensor]]) -> float:
@@ -96,7 +119,7 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     steps_per_epoch = split.num_train // batch_size
     total = config.max_steps or config.epochs * steps_per_epoch
     log.info("Training on %s rows: %s steps of %s at most", split.num_train, total, batch_size)
-    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
+    model.compile(*optimizers(config, total_steps=total))
     curves = Curves(model, read_probes(files, spec), total_steps=total, folder=folder)
     callbacks = [curves, _Progress(total, batch_size)]
     held_out = validation_batches(

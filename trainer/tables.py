@@ -119,6 +119,10 @@ class CatalogTable(tf.Module):
         """int64 [n] items -> [n, width] indices or numbers of the feature."""
         return tf.gather(self._columns[feature.name], items)
 
+    def column(self, name: str) -> tf.Tensor:
+        """[num_items] the feature of every item, of one that has a single value."""
+        return self._columns[name][:, 0]
+
     def rates(self, items: tf.Tensor) -> tf.Tensor:
         """int64 [n] items -> [n] float32 shares of the train positives."""
         return tf.gather(self._columns["positive_rate"], items)[:, 0]

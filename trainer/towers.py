@@ -7,6 +7,7 @@ from schemas.features import Feature
 from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
 from trainer.history import ActionWeights
+from trainer.history_transformer import HistoryTransformer
 from trainer.preprocessing import PADDING
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
@@ -14,12 +15,15 @@ from trainer.tables import EmbeddingTables
 from trainer.tables import Features
 from trainer.tables import dense_indices
 
+CONVERSION_HEAD = 0
+"""Place of the head that conversions train, which is served; with `heads=unified` the only one."""
+
 
 class CrossAndDense(tf.keras.layers.Layer):
-    """[batch, width] -> [batch, output_dim].
+    """[batch, width] -> [batch, heads, output_dim].
 
     Cross layers: Wang et al., "DCN V2", WWW 2021. `parallel`: both on the same input, concatenated; published for
-    conversion retrieval (see the README).
+    conversion retrieval (see the README). With `heads=multi`, two linear maps of the same layers' output.
     """
 
     def __init__(self, config: TrainerConfig, *, name: str) -> None:
@@ -31,7 +35,9 @@ class CrossAndDense(tf.keras.layers.Layer):
         self._dropout = tf.keras.layers.Dropout(config.dropout)
         # Starts near zero: the first logits are the popularity's alone.
         near_zero = tf.keras.initializers.RandomNormal(stddev=0.01)
-        self._head = tf.keras.layers.Dense(config.output_dim, use_bias=False, kernel_initializer=near_zero)
+        self._output_shape = [-1, config.num_heads, config.output_dim]
+        width = config.num_heads * config.output_dim
+        self._head = tf.keras.layers.Dense(width, use_bias=False, kernel_initializer=near_zero)
 
     def call(self, x0: tf.Tensor, own: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Combines the two paths as the architecture says, and adds `own`.
@@ -53,7 +59,8 @@ class CrossAndDense(tf.keras.layers.Layer):
                 dense = layer(dense)
         combined = {"parallel": lambda: tf.concat([crossed, dense], axis=1), "cross": lambda: crossed}
         mixed = combined.get(self._architecture, lambda: dense)()
-        return self._head(self._dropout(mixed, training=training)) + own
+        heads = tf.reshape(self._head(self._dropout(mixed, training=training)), self._output_shape)
+        return heads + own[:, tf.newaxis, :]
 
 
 class ItemTower(tf.keras.layers.Layer):
@@ -99,7 +106,14 @@ class ItemTower(tf.keras.layers.Layer):
         self._item = groups[ITEM_VOCABULARY]
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        """In training, hides some ids, so that content and the unknown id learn to stand for an item."""
+        """Of the head that is served."""
+        return self.of_heads(features, training=training)[:, CONVERSION_HEAD]
+
+    def of_heads(self, features: Features, training: bool = False) -> tf.Tensor:
+        """[batch, heads, output_dim + 1].
+
+        In training, hides some ids, so that content and the unknown id learn to stand for an item.
+        """
         features = dict(features)
         key = f"{ITEM_VOCABULARY}_xf"
         trends = tf.gather(self.trends, features[key])
@@ -109,8 +123,9 @@ class ItemTower(tf.keras.layers.Layer):
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         own = self._tables.identity(self._tables.lookup(self._item, features[key]))
         rates = tf.maximum(features[self._rate], self._rate_floor)
-        popularity = self._temperature * (tf.math.log(rates) + trends)[:, tf.newaxis]
-        return tf.concat([self._body(tf.concat(parts, axis=1), own, training=training), popularity], axis=1)
+        vectors = self._body(tf.concat(parts, axis=1), own, training=training)
+        popularity = self._temperature * (tf.math.log(rates) + trends)
+        return _with_coordinate(vectors, popularity)
 
 
 class QueryTower(tf.keras.layers.Layer):
@@ -131,17 +146,37 @@ class QueryTower(tf.keras.layers.Layer):
         super().__init__(name="query_tower")
         self._features = groups.of_role("query", "context")
         self._tables = tables
-        self._history = HistoryPooling(groups, tables, catalog.content if config.history_content else (), catalog)
+        content = catalog.content if config.history_content else ()
+        self._history = HistoryPooling(groups, tables, content, catalog)
+        self._transformer = None
+        if config.history_encoder == "transformer":
+            self._transformer = HistoryTransformer(groups, tables, content, catalog, config)
         self._body = CrossAndDense(config, name="query_body")
         self.scale = self.add_weight("scale", [], initializer="ones", trainable=False)
 
     def call(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
-        """An empty history pools to zeros; `shown`, [batch, n] bool, is what may be read of it, all by default."""
+        """Of the head that is served."""
+        return self.of_heads(features, shown, training=training)[:, CONVERSION_HEAD]
+
+    def of_heads(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """[batch, heads, output_dim + 1].
+
+        An empty history pools to zeros; `shown`, [batch, n] bool, is what may be read of it, all by default.
+        """
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         history = self._history(features, shown)
         own = self._tables.identity(history[:, : self._tables.item_dim])
-        vectors = self.scale * self._body(tf.concat([*parts, history], axis=1), own, training=training)
-        return tf.concat([vectors, tf.ones_like(vectors[:, :1])], axis=1)
+        parts.append(history)
+        if self._transformer is not None:
+            parts.append(self._transformer(features, shown, training=training))
+        vectors = self.scale * self._body(tf.concat(parts, axis=1), own, training=training)
+        return _with_coordinate(vectors, tf.ones_like(vectors[:, 0, 0]))
+
+
+def _with_coordinate(vectors: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """[batch, heads, n] and [batch] -> [batch, heads, n + 1], the value last in each head's vector."""
+    last = tf.broadcast_to(values[:, tf.newaxis, tf.newaxis], tf.shape(vectors[:, :, :1]))
+    return tf.concat([vectors, last], axis=2)
 
 
 class HistoryPooling(tf.keras.layers.Layer):

@@ -37,6 +37,7 @@ def trained(market, small_config, tmp_path_factory):
     from trainer.inputs import split_by_time
     from trainer.inputs import training_batches
     from trainer.inputs import training_spec
+    from trainer.optimizers import optimizers
     from trainer.run import build_model
     from trainer.run import fill_neighbors
 
@@ -46,7 +47,7 @@ def trained(market, small_config, tmp_path_factory):
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     batch = market.batch(64)
     before = float(model.compute_loss(batch))
-    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(config.learning_rate))
+    model.compile(*optimizers(config, total_steps=100))
     step = tf.function(model.train_step, autograph=False)
     spec = training_spec(market.tf_transform, market.groups)
     files = market.transformed_files["train"]

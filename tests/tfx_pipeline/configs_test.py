@@ -39,8 +39,8 @@ def test_a_setting_beats_the_file_which_beats_the_sources_default(file):
 @pytest.mark.parametrize(
     ("setting", "section", "name", "value"),
     [
-        ("trainer.use_logq=false", "trainer", "use_logq", False),
-        ("trainer.use_logq=1", "trainer", "use_logq", True),
+        ("trainer.use_performance=false", "trainer", "use_performance", False),
+        ("trainer.use_performance=1", "trainer", "use_performance", True),
         ("trainer.temperature=0.2", "trainer", "temperature", 0.2),
         ("trainer.architecture=cross", "trainer", "architecture", "cross"),
         ("index.kind=ivf", "index", "kind", "ivf"),
@@ -68,7 +68,7 @@ def test_settings_are_converted_to_the_fields_type(setting, section, name, value
         ),
         ("tables", ["trainer.epoch=3"], "Unknown field trainer.epoch. Fields of trainer: architecture"),
         ("tables", ["trainer.epochs=three"], "trainer.epochs must be int. Received: 'three'"),
-        ("tables", ["trainer.use_logq=perhaps"], "trainer.use_logq must be bool. Received: 'perhaps'"),
+        ("tables", ["trainer.use_performance=perhaps"], "trainer.use_performance must be bool. Received: 'perhaps'"),
         ("tables", ["trainer.dense_units=8,x"], r"trainer.dense_units must be tuple\S*. Received: '8,x'"),
         ("tables", ["index.kind=hnsw"], "index.kind must be auto, exact, scann or ivf. Received: 'hnsw'"),
         ("tables", ["push.kept_versions=0"], "push.kept_versions must be >= 1. Received: 0"),
@@ -93,7 +93,7 @@ def test_an_unusable_configuration_is_refused(source, settings, text):
         ({"trainer": {"epochs": 3.5}}, "trainer.epochs must be int. Received: 3.5"),
         ({"trainer": {"temperature": True}}, "trainer.temperature must be float. Received: True"),
         ({"trainer": {"architecture": 3}}, "trainer.architecture must be str. Received: 3"),
-        ({"trainer": {"use_logq": 1}}, "trainer.use_logq must be bool. Received: 1"),
+        ({"trainer": {"use_performance": 1}}, "trainer.use_performance must be bool. Received: 1"),
     ],
 )
 def test_an_unusable_file_is_refused(file, content, text):

@@ -1,5 +1,4 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +26,7 @@ class Model:
         table = tf.Variable([[3.0, 4.0], [0.0, 1.0]], name="table_item_id/embeddings")
         self.trainable_variables = [self.weight, table]
         self.optimizer = tf.keras.optimizers.legacy.SGD(_RATE)
-        self.table_optimizer = SimpleNamespace(learning_rate=0.125)
+        self.table_optimizer = tf.keras.optimizers.legacy.SGD(0.125)
 
     def compute_loss(self, batch):
         return self.weight * tf.reduce_mean(tf.cast(batch[ITEM], tf.float32))

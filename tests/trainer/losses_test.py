@@ -5,8 +5,12 @@ import pytest
 import tensorflow as tf
 from plain_softmax import plain_softmax
 
-from trainer.losses import duration_weight
-from trainer.losses import sampled_softmax_loss
+from trainer.losses import Logits
+from trainer.losses import corrected_loss
+from trainer.losses import group_loss
+from trainer.losses import sampled_logits
+from trainer.losses import softmax_loss
+from trainer.losses import weighted_mean
 
 
 def random_batch(num_rows=6, num_columns=9, *, seed=0):
@@ -28,14 +32,19 @@ def random_batch(num_rows=6, num_columns=9, *, seed=0):
     }
 
 
-def loss(given):
+def logits_of(given):
     tensors = {
         name: value
         if value is None or name == "temperature"
         else tf.constant(value, tf.int64 if name.endswith("_ids") else tf.float32)
         for name, value in given.items()
+        if name != "weights"
     }
-    return float(sampled_softmax_loss(**tensors))
+    return sampled_logits(**tensors)
+
+
+def loss(given):
+    return float(weighted_mean(softmax_loss(logits_of(given)), tf.constant(given["weights"], tf.float32)))
 
 
 WITHOUT_BONUSES = {"positive_bonuses": np.zeros(6), "negative_bonuses": np.zeros((6, 9))}
@@ -106,12 +115,60 @@ def test_loss_is_zero_without_weight():
     assert loss({**random_batch(), "weights": np.zeros(6)}) == 0.0
 
 
-def test_duration_weight():
-    durations = tf.constant([0.0, 60.0, 120.0, 1e6, -1.0])
-    half = math.log(1.5) / math.log(2)  # log1p(60 / 120) / log 2
-    np.testing.assert_allclose(duration_weight(durations, t_max_s=120.0), [0.0, half, 1.0, 1.0, half], atol=1e-6)
+def test_a_corrected_positive_is_no_draw():
+    # By arithmetic: odds 2 of the negatives against the positive, P = 1 / 3, so (1 - P) * log 2.
+    logits = Logits(tf.constant([0.0]), tf.math.log([[0.5, 1.5]]))
+    assert float(corrected_loss(logits)[0]) == pytest.approx(2 / 3 * math.log(2), rel=1e-5)
 
 
-def test_duration_weight_grows_with_the_duration():
-    weights = duration_weight(tf.linspace(0.0, 120.0, 50), t_max_s=120.0).numpy()
-    assert (np.diff(weights) > 0).all()
+def test_without_negatives_the_corrected_loss_is_none():
+    given = random_batch(1, 2)
+    logits = logits_of({**given, "negative_ids": [0, 0]})
+    with tf.GradientTape() as tape:
+        tape.watch(logits.own)
+        found = corrected_loss(logits)
+    assert float(found[0]) == 0.0
+    assert np.isfinite(tape.gradient(found, logits.own).numpy()).all()
+
+
+@pytest.mark.parametrize("kind", ["standard", "corrected"])
+def test_the_gradient_approaches_that_of_the_full_softmax(kind):
+    """In-batch, impressions and even draws of 40 items, corrected by their expected counts, against all 40 in numpy."""
+    random = np.random.default_rng(5)
+    num_items, tastes = 40, random.normal(size=40)
+    shares, shown = random.dirichlet(np.ones(num_items), 2)
+    positive = 7
+    full = np.exp(tastes) / np.exp(tastes).sum() - np.eye(num_items)[positive]  # d loss / d logits
+    errors = []
+    for size in (40, 4_000):
+        mean = np.zeros(num_items)
+        for _ in range(20):
+            draws = [(size, shares), (size, shown), (size, np.full(num_items, 1 / num_items))]
+            items = np.concatenate([random.choice(num_items, n, p=p) for n, p in draws])
+            counts = size * shares + size * shown + size / num_items
+            values = tf.Variable(tastes, dtype=tf.float32)
+            with tf.GradientTape() as tape:
+                logits = sampled_logits(
+                    tf.ones([1, 1]),
+                    tf.gather(values, [positive])[:, tf.newaxis],
+                    tf.gather(values, items)[:, tf.newaxis],
+                    positive_ids=tf.constant([positive], tf.int64),
+                    negative_ids=tf.constant(items, tf.int64),
+                    positive_counts=tf.constant([1.0]) if kind == "standard" else None,
+                    negative_counts=tf.constant(counts[items], tf.float32),
+                    positive_bonuses=tf.zeros([1]),
+                    negative_bonuses=tf.zeros([1, len(items)]),
+                    temperature=1.0,
+                )
+                found = (softmax_loss if kind == "standard" else corrected_loss)(logits)
+            mean += np.asarray(tf.convert_to_tensor(tape.gradient(found, values))) / 20
+        errors.append(np.abs(mean - full).max())
+    assert errors[1] < 0.1 * np.abs(full).max()
+    assert errors[1] < errors[0]
+
+
+def test_group_loss_is_the_probability_of_the_group():
+    # Weights of the positive and of three negatives 1, 2, 3, 4, of which the second is of its group: (1 + 3) / 10.
+    logits = Logits(tf.constant([0.0]), tf.math.log([[2.0, 3.0, 4.0]]))
+    found = group_loss(logits, tf.constant([[False, True, False]]))
+    assert float(found[0]) == pytest.approx(-math.log(0.4), rel=1e-5)

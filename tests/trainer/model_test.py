@@ -9,17 +9,20 @@ from plain_softmax import plain_softmax
 from trainer import model as model_module
 from trainer.config import ARCHITECTURES
 from trainer.history import Hiding
+from trainer.optimizers import optimizers
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
 from trainer.run import build_model
+from trainer.sampling import NegativeSampler
+from trainer.weights import row_weights
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_trains_and_carries_popularity(market, small_config, architecture):
-    config = small_config(architecture=architecture, batch_size=8)
+    config = small_config(architecture=architecture, batch_size=8, learning_rate=0.01)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
-    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(0.01))
+    model.compile(*optimizers(config, total_steps=1))
     batch = market.batch(8)
     vectors = [tower(batch).numpy() for tower in (model.query_tower, model.item_tower)]
     for found in vectors:
@@ -35,9 +38,9 @@ def test_every_architecture_trains_and_carries_popularity(market, small_config, 
 
 
 @pytest.fixture(scope="module")
-def plain_model(market, small_config):
-    """Untrained, and without any chance: no dropout and nothing hidden."""
-    options = {
+def plain_options():
+    """Without any chance: no dropout and nothing hidden."""
+    return {
         "dropout": 0.0,
         "item_dropout": 0.0,
         "history_dropout": 0.0,
@@ -45,7 +48,12 @@ def plain_model(market, small_config):
         "engagement_weight": 0.5,
         "uniform_negatives": 0,
     }
-    config = small_config(**options)
+
+
+@pytest.fixture(scope="module")
+def plain_model(market, plain_options, small_config):
+    """Untrained."""
+    config = small_config(**plain_options)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     model.repeat_bonus(market.batch(1))
     model.repeat_bonus.set_conversion_constants([1.0, 1.5, 2.0, 0.5, -0.1, 0.2])  # others than those of engagements
@@ -96,23 +104,102 @@ def test_loss_is_the_softmax_of_vectors_and_bonuses(market, plain_model):
     assert float(plain_model.compute_loss(batch, training=True)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_uniform_negatives_are_items_of_the_catalogue_with_their_expected_counts(market, small_config):
-    config = small_config(dropout=0.0, item_dropout=0.0, uniform_negatives=480)
-    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+def test_negatives_are_the_batch_impressions_and_items_of_the_catalogue(market, small_config):
+    config = small_config(dropout=0.0, item_dropout=0.0, impression_negatives=100, uniform_negatives=480)
+    model = _with_impressions(market, config)
     batch = market.batch(16)
-    vectors = model.item_tower(batch)
+    vectors = model.item_tower.of_heads(batch)
     asked = model._negatives(batch, vectors, training=False)
     np.testing.assert_array_equal(asked.items, batch["item_id_xf"])
     np.testing.assert_allclose(asked.counts, 16 * batch["positive_rate"].numpy(), rtol=1e-5)  # of the batch's 16 rows
     found = model._negatives(batch, vectors, training=True)
-    drawn = found.items[16:]
+    shown, drawn = found.items[16:116].numpy(), found.items[116:].numpy()
     np.testing.assert_array_equal(found.items[:16], batch["item_id_xf"])
-    assert set(drawn.numpy()) == set(range(1, 25))  # of 24 items, 480 draws miss one with a chance of 24 (23/24) ** 480
-    np.testing.assert_allclose(
-        found.vectors, tf.concat([vectors, model.item_tower(model.catalog.rows(drawn))], 0), rtol=1e-5
+    assert set(shown) == {3, 4}
+    assert set(drawn) == set(range(1, 25))  # of 24 items, 480 draws miss one with a chance of 24 (23/24) ** 480
+    others = model.item_tower.of_heads(model.catalog.rows(found.items[16:]))
+    np.testing.assert_allclose(found.vectors, tf.concat([vectors, others], 0), rtol=1e-5)
+    rates = np.maximum(model.catalog.rates(found.items), model._sampler._rate_floor)
+    impressions = np.where(found.items == 3, 0.75, np.where(found.items == 4, 0.25, 0.0))
+    np.testing.assert_allclose(found.counts, 16 * rates + 100 * impressions + 480 / 24, rtol=1e-5)
+
+
+def _with_impressions(market, config):
+    """Of two items, 3 and 4, the first three times as often."""
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    rates = np.zeros(25, np.float32)
+    rates[[3, 4]] = 0.75, 0.25
+    model._sampler = NegativeSampler(
+        model.catalog, config, rate_floor=model._sampler._rate_floor, impression_rates=rates
     )
-    rates = np.maximum(np.concatenate([batch["positive_rate"], model.catalog.rates(drawn)]), model._rate_floor)
-    np.testing.assert_allclose(found.counts, 16 * rates + 480 / 24, rtol=1e-5)
+    return model
+
+
+@pytest.mark.parametrize("logq", ["none", "standard"])
+def test_loss_of_three_sources_is_the_softmax_in_numpy(market, plain_options, small_config, logq):
+    config = small_config(**{**plain_options, "impression_negatives": 8, "uniform_negatives": 12, "logq": logq})
+    model = _with_impressions(market, config)
+    batch = market.batch(16)
+    negatives = model._negatives(batch, model.item_tower.of_heads(batch), training=True)
+    model._negatives = lambda *_, **__: negatives
+    repeats = model.repeat_bonus(batch, is_engagement=batch["task"] == b"engagement")
+    others, is_logq = bonuses_of(repeats, negatives.items).numpy(), logq == "standard"
+    expected = plain_softmax(
+        model.query_tower(batch).numpy(),
+        model.item_tower(batch).numpy(),
+        negatives.vectors[:, 0].numpy(),
+        positive_ids=batch["item_id_xf"].numpy(),
+        negative_ids=negatives.items.numpy(),
+        positive_counts=negatives.counts[:16].numpy() if is_logq else None,
+        negative_counts=negatives.counts.numpy() if is_logq else None,
+        positive_bonuses=np.diag(others[:, :16]),
+        negative_bonuses=others,
+        weights=row_weights({**batch, "user_weight": tf.ones(16)}, config).numpy(),
+        temperature=0.5,
+    )
+    # Nothing is hidden: the second positive of every row is padding, which weighs nothing.
+    found = float(model.compute_loss({**batch, "user_weight": tf.ones(16)}, training=True))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_each_task_trains_its_own_head_and_the_conversions_are_served(market, plain_options, small_config):
+    config = small_config(**{**plain_options, "heads": "multi"})
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    batch = {**market.batch(16), "user_weight": tf.ones(16)}
+    np.testing.assert_array_equal(model.query_tower(batch), model.query_tower.of_heads(batch)[:, 0])
+    moved = {}
+    for task in ("conversion", "engagement"):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss({**batch, "task": tf.fill([16], task)})
+        last = model.query_tower.trainable_variables[-1]  # of the linear map to both heads, 8 numbers each
+        gradient = np.abs(tape.gradient(loss, last).numpy())
+        moved[task] = [bool(gradient[:, places].max() > 1e-7) for places in (slice(8), slice(8, 16))]
+    assert moved == {"conversion": [True, False], "engagement": [False, True]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"heads": "multi"},
+        {"history_encoder": "transformer"},
+        {"logq": "corrected"},
+        {"advertiser_loss": "pooled"},
+        {"advertiser_loss": "table", "same_advertiser_negatives": False},
+        {"advertiser_loss": "soft", "heads": "multi"},
+    ],
+    ids=str,
+)
+def test_every_option_trains(market, small_config, options):
+    """On one batch: thirty steps lower its loss by a tenth at least."""
+    config = small_config(**options, learning_rate=0.01)
+    model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
+    model.compile(*optimizers(config, total_steps=30))
+    batch = {**market.batch(64), "user_weight": tf.ones(64)}
+    before = float(model.compute_loss(batch))
+    step = tf.function(model.train_step, autograph=False)
+    for _ in range(30):
+        step(batch)
+    assert float(model.compute_loss(batch)) < 0.9 * before
 
 
 def hiding_of_firsts(batch):

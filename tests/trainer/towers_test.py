@@ -22,7 +22,7 @@ def test_parallel_concatenates_cross_and_dense(small_config):
     body = CrossAndDense(config, name="body")
     x0 = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     own = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
-    found = body(tf.constant(x0), tf.constant(own)).numpy()
+    found = body(tf.constant(x0), tf.constant(own)).numpy()[:, 0]
     by_shape = {tuple(v.shape): v.numpy() for v in body.trainable_variables}
     crossed = x0 * (x0 @ by_shape[5, 5] + by_shape[5,]) + x0
     dense = np.maximum(x0 @ by_shape[5, 3] + by_shape[3,], 0)
