@@ -118,6 +118,11 @@ class ConversionModel(tfrs.models.Model):
             num_advertisers = sizes[advertiser.vocabulary]
             self._advertiser_loss = AdvertiserLoss(catalog, advertiser, config, num_advertisers=num_advertisers)
 
+    @property
+    def num_draws(self) -> int:
+        """Negatives of a step beside the batch's own items."""
+        return self._sampler.num_draws
+
     def compile(
         self,
         optimizer: tf.keras.optimizers.legacy.Optimizer,
@@ -196,7 +201,7 @@ class ConversionModel(tfrs.models.Model):
     def _negatives(self, inputs: Features, vectors: tf.Tensor, *, training: bool) -> _Negatives:
         """Without even draws, an item that is never a positive is never pushed away either, and comes to rank first."""
         items, num_rows = inputs[ITEM], tf.size(inputs[ITEM])
-        if training and self._sampler.num_draws:
+        if training and self.num_draws:
             drawn = self._sampler.draw()
             items = tf.concat([items, drawn], axis=0)
             others = self.item_tower.of_heads(self.catalog.rows(drawn), training=True)
