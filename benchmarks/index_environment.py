@@ -1,4 +1,4 @@
-"""The peers' own environment: faiss and hnswlib are no part of the project, and are not in its lock."""
+"""The peers' own environment: faiss, hnswlib and implicit are no part of the project, and are not in its lock."""
 
 import shutil
 import subprocess
