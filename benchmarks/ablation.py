@@ -1,9 +1,9 @@
 """Variants of the model on one data set: examples are prepared once, by a run of the pipeline, and each variant is trained on them.
 
-`python -m benchmarks.ablation --source=NAME [--data=PATH] --root=DIR [--variants=default,multi] [--seeds=1,2,3] [--max_steps=300]`.
-Recall over the whole catalogue on `eval`, as a run of the pipeline measures it (calibrated, with bonuses and trends). What is
-measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut goes on; the table is printed and
-written to `DIR/ablation.md`. Each training is a process of its own.
+`python -m benchmarks.ablation --source=NAME [--data=PATH] --root=DIR [--variants=default,multi] [--seeds=1,2,3] [--max_steps=300]
+[--set=SECTION.FIELD=VALUE ...]`. Recall over the whole catalogue on `eval`, as a run of the pipeline measures it (calibrated, with
+bonuses and trends). What is measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut goes on;
+the table is printed and written to `DIR/ablation.md`. Each training is a process of its own.
 """
 
 import argparse
@@ -34,7 +34,14 @@ def main() -> None:
         _prepare(flags)
     file = flags.root / _FILE
     asked = [
-        {"variant": variant, "seed": seed, "max_steps": flags.max_steps, "source": flags.source, "rows": flags.rows}
+        {
+            "variant": variant,
+            "seed": seed,
+            "max_steps": flags.max_steps,
+            "source": flags.source,
+            "rows": flags.rows,
+            **({"set": flags.set} if flags.set else {}),
+        }
         for seed in flags.seeds
         for variant in flags.variants
     ]
@@ -104,9 +111,11 @@ def _prepare(flags: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "tfx_pipeline.local_runner", f"--source={flags.source}", f"--root={flags.root}"]
     command += [f"--data={flags.data}"] if flags.data else []
     command += [f"--set=trainer.max_steps={flags.max_steps}"] if flags.max_steps else []
-    subprocess.run(command, check=False)
+    command += [f"--set={setting}" for setting in flags.set]
+    status = subprocess.run(command, check=False).returncode
     if not (flags.root / "metrics.json").is_file():
-        raise SystemExit(f"The run below {flags.root} wrote no metrics.json: see its logs.")
+        ended = f"was killed by signal {-status} (9: for want of memory?)" if status < 0 else f"ended with {status}"
+        raise SystemExit(f"The run below {flags.root} {ended} and wrote no metrics.json: see {flags.root / 'logs'}.")
 
 
 def _worker(root: Path, request: Result) -> Result:
@@ -136,6 +145,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1])
     parser.add_argument("--max_steps", type=int, default=300, help="of each training; 0: the source's epochs")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable")
     parser.add_argument("--rows", type=int, default=5_000, help="eval conversions that are ranked, at most")
     return parser.parse_args()
 

@@ -48,7 +48,7 @@ def main() -> None:
     request = json.loads(flags.request)
     variant = VARIANTS[request["variant"]]
     settings = {**variant.changes, "seed": request["seed"], "max_steps": request["max_steps"]}
-    default = build_config(request["source"]).trainer
+    default = build_config(request["source"], settings=request.get("set", [])).trainer
     config = TrainerConfig(**{**default.to_dict(), **settings})
     run = read_last_run(flags.root / "metadata.sqlite", expected=())
     with tempfile.TemporaryDirectory() as folder:
