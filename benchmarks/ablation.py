@@ -2,8 +2,8 @@
 
 `python -m benchmarks.ablation --source=NAME [--data=PATH] --root=DIR [--variants=default,multi] [--seeds=1,2,3] [--max_steps=300]
 [--set=SECTION.FIELD=VALUE ...]`. Recall over the whole catalogue on `eval`, as a run of the pipeline measures it (calibrated, with
-bonuses and trends). What is measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut goes on;
-the table is printed and written to `DIR/ablation.md`. Each training is a process of its own.
+bonuses and trends). What is measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut goes
+on; the table is printed and written to `DIR/ablation.md`. Each training is a process of its own.
 """
 
 import argparse
@@ -145,7 +145,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1])
     parser.add_argument("--max_steps", type=int, default=300, help="of each training; 0: the source's epochs")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="one value; repeatable"
+    )
     parser.add_argument("--rows", type=int, default=5_000, help="eval conversions that are ranked, at most")
     return parser.parse_args()
 
