@@ -83,7 +83,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "trainer": {"epochs": 4},
     },
     "complete_journey": {
-        "examples": {"eval_days": 14, "history_length": 300},
+        "examples": {"eval_days": 14, "history_length": 600, "train_history_length": 100},
         # Impressions are sampled from the promoted products that a basket did not take: purchases have none.
         "health": {"unattributed": "off"},
         "trainer": {"epochs": 1, "validations_per_epoch": 5, "max_history": 100},

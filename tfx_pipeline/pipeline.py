@@ -94,7 +94,14 @@ def create_pipeline(
         beam_args: of every Beam stage.
     """
     data = _data(places, schema, config)
-    health = health_nodes(data.example_gen, data.statistics_gen, schema, config.health, after=data.validator)
+    health = health_nodes(
+        data.example_gen,
+        data.statistics_gen,
+        schema,
+        config.health,
+        after=data.validator,
+        are_histories_alike=config.examples.are_histories_alike,
+    )
     model = _model(data, schema, config, gate=health.gate)
     retrieval = _retrieval(data, model, config, places=places, run_id=run_id)
     return tfx.dsl.Pipeline(

@@ -5,6 +5,7 @@ import tensorflow as tf
 from schemas.features import FeatureGroups
 from trainer.associations import Neighbors
 from trainer.preprocessing import PADDING
+from trainer.repeats import sums_of_same
 from trainer.tables import CatalogTable
 from trainer.tables import Features
 from trainer.tables import dense_indices
@@ -87,10 +88,9 @@ class NeighborBonus(tf.keras.layers.Layer):
     def _near(self, history: tf.Tensor, ages: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """One history [n] -> its strongest neighbours [m], their `s` [m, kinds] and the `S` [kinds]."""
         is_known = history != PADDING
-        is_newer = (ages[tf.newaxis, :] < ages[:, tf.newaxis]) & is_known[tf.newaxis, :]
-        newer = tf.math.count_nonzero(is_newer, axis=1, dtype=tf.float32)
-        is_again = tf.linalg.band_part(tf.cast(history[:, tf.newaxis] == history[tf.newaxis, :], tf.int32), -1, 0)
-        is_first = tf.reduce_sum(is_again, axis=1) == 1
+        known_ages = tf.where(is_known, ages, tf.float32.max)
+        newer = tf.cast(tf.searchsorted(tf.sort(known_ages), known_ages), tf.float32)
+        is_first = sums_of_same(history[tf.newaxis, :], known_ages[tf.newaxis, :])[1][0]
         factors = (
             tf.where(is_known, 1.0 / (1.0 + newer), 0.0),
             tf.cast(is_known & is_first, tf.float32),

@@ -99,15 +99,12 @@ class RepeatBonus(tf.keras.layers.Layer):
         items = dense_indices(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
         actions = self._actions(features, items != PADDING)
-        same = items[:, :, tf.newaxis] == items[:, tf.newaxis, :]
-        of_item = tf.einsum("bij,bj->bi", tf.cast(same, tf.float32), actions)
+        sums, is_first = sums_of_same(items, actions)
         of_all = tf.reduce_sum(actions, axis=1, keepdims=True)
         rates = tf.reshape(self._catalog.rates(tf.reshape(items, [-1])), tf.shape(items))
         popularity = tf.math.log(tf.maximum(rates, self._rate_floor) * self._catalog.num_items)
-        own, everything = tf.math.log(tf.maximum(of_item, 1e-6)), tf.math.log1p(of_all) * tf.ones_like(of_item)
-        place = tf.range(tf.shape(items)[1])
-        is_again = tf.reduce_any(same & (place[tf.newaxis, :] < place[:, tf.newaxis]), axis=2)
-        is_listed = (items != PADDING) & ~is_again
+        own, everything = tf.math.log(tf.maximum(sums, 1e-6)), tf.math.log1p(of_all) * tf.ones_like(sums)
+        is_listed = (items != PADDING) & is_first
         latest = tf.one_hot(dense_indices(features[self._event.transformed_name]), self._num_events)
         terms = tf.concat([latest, tf.stack([own, everything, -popularity], axis=2)], axis=2)
         return tf.where(is_listed, items, PADDING), tf.where(is_listed[:, :, tf.newaxis], terms, 0.0)
@@ -120,6 +117,22 @@ class RepeatBonus(tf.keras.layers.Layer):
     def set_conversion_constants(self, values: np.ndarray) -> None:
         """Takes those of conversions; engagements keep theirs."""
         self._weights.assign(np.stack([np.asarray(values, np.float32) / _SCALE, self._weights.numpy()[1]]))
+
+
+def sums_of_same(items: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """[batch, n] items and float32 values -> [batch, n] sums over the same item in the row, and whether it is there for the first time.
+
+    By one hash table over (row, item) pairs: comparing all pairs of a history took half of a training step.
+    """
+    batch, length = tf.unstack(tf.shape(items, tf.int64))
+    keys = items + tf.range(batch)[:, tf.newaxis] * (tf.reduce_max(tf.pad(items, [[0, 0], [1, 0]])) + 1)
+    distinct, places = tf.unique(tf.reshape(keys, [-1]))
+    number = tf.size(distinct)
+    sums = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), places, number)
+    positions = tf.range(tf.size(places))
+    first = tf.math.unsorted_segment_min(positions, places, number)
+    shape = tf.stack([batch, length])
+    return tf.reshape(tf.gather(sums, places), shape), tf.reshape(tf.gather(first, places) == positions, shape)
 
 
 def bonuses_of(repeats: Repeats, items: tf.Tensor) -> tf.Tensor:

@@ -26,6 +26,8 @@ class ExamplesConfig:
         engagement_window_hours: an impression without click, save or conversion of its item for so long is unengaged.
         impression_share: share of the unengaged impressions to keep, chosen by hash, in [0, 1].
         history_length: latest actions in a history, at most.
+        train_history_length: the same of train rows, which are by far the most; 0: `history_length`. The trainer reads no more
+            than `trainer.max_history` of them; what is longer is only computed, written and transformed.
         max_events_per_user: older events of a user are dropped and counted.
         performance_window_days: trailing window of the item performance features.
         max_dead_letter_share: the run fails when a larger share of a table's rows is set aside, in [0, 1].
@@ -43,6 +45,7 @@ class ExamplesConfig:
     engagement_window_hours: float = 24.0
     impression_share: float = 1.0
     history_length: int = 50
+    train_history_length: int = 0
     max_events_per_user: int = 20_000
     performance_window_days: int = 28
     max_dead_letter_share: float = 0.05
@@ -59,7 +62,13 @@ class ExamplesConfig:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"examples.{name} must be positive. Received: {getattr(self, name)}")
-        for name in ("click_window_days", "view_window_days", "engagement_window_hours", "train_days"):
+        for name in (
+            "click_window_days",
+            "view_window_days",
+            "engagement_window_hours",
+            "train_days",
+            "train_history_length",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"examples.{name} must not be negative. Received: {getattr(self, name)}")
         for name in ("impression_share", "max_dead_letter_share"):
@@ -73,6 +82,11 @@ class ExamplesConfig:
             raise ValueError(f"examples.performance_window_days must be >= 1. Received: {self.performance_window_days}")
         if self.cut:
             self.cut_us(0)
+
+    @property
+    def are_histories_alike(self) -> bool:
+        """Whether histories of train rows are as long as all others."""
+        return self.train_history_length in (0, self.history_length)
 
     def cut_us(self, last_us: int) -> int:
         """Start of the evaluation period, microseconds, when the last event is at `last_us`.

@@ -46,10 +46,14 @@ class UserHistory:
             self._first_conversion_us.setdefault(event.item_id, event.timestamp_us)
         self._cumulative = _cumulative_counts(self._actions)
 
-    def features(self, moment_us: int) -> Attributes:
-        """User attributes, aggregated actions and history lists, from events strictly before the moment."""
+    def features(self, moment_us: int, *, length: int = 0) -> Attributes:
+        """User attributes, aggregated actions and history lists, from events strictly before the moment.
+
+        `length`, where positive, is another one for these lists.
+        """
         end = bisect_left(self._moments, moment_us)
-        return {**self._log.attributes, **self._aggregates(end, moment_us), **self._lists(end, moment_us)}
+        lists = self._lists(end, moment_us, length=length or self._length)
+        return {**self._log.attributes, **self._aggregates(end, moment_us), **lists}
 
     def is_repeat(self, item_id: str, moment_us: int) -> bool:
         """Whether the user had converted on the item strictly before the moment."""
@@ -69,8 +73,8 @@ class UserHistory:
             found["user_days_since_last_event"] = (moment_us - self._moments[end - 1]) / MICROSECONDS_PER_DAY
         return {name: value for name, value in found.items() if name in self._groups}
 
-    def _lists(self, end: int, moment_us: int) -> Attributes:
-        latest = self._actions[max(0, end - self._length) : end][::-1]
+    def _lists(self, end: int, moment_us: int, *, length: int) -> Attributes:
+        latest = self._actions[max(0, end - length) : end][::-1]
         lists: Attributes = {
             HISTORY_ITEM_ID: [event.item_id for event in latest],
             HISTORY_EVENT: [event.event for event in latest],

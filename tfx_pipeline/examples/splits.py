@@ -102,7 +102,9 @@ class _RowsFn(beam.DoFn):
                 continue
             moment_us = positive.touch.timestamp_us
             if moment_us != shared_us:  # lines of one basket share the history
-                shared_us, shared = moment_us, encode({"user_id": log.user_id, **history.features(moment_us)})
+                length = self._config.train_history_length if split == TRAIN else 0
+                query = {"user_id": log.user_id, **history.features(moment_us, length=length)}
+                shared_us, shared = moment_us, encode(query)
             own = {**context_features(positive.touch, self._groups), **self._labels(positive, history)}
             row = PositiveRow(split, moment_us // MICROSECONDS_PER_DAY, shared + encode(own))
             yield positive.event.item_id, tuple(row)

@@ -19,7 +19,12 @@ _NOT_COMPARED = ("key", "sampling", "filter")
 
 
 def comparators(
-    schema: schema_pb2.Schema, kind: str, *, max_distance: float, max_divergence: float
+    schema: schema_pb2.Schema,
+    kind: str,
+    *,
+    max_distance: float,
+    max_divergence: float,
+    left_out_roles: tuple[str, ...] = (),
 ) -> distribution_validator_pb2.DistributionValidatorConfig:
     """The configuration of TFX's DistributionValidator.
 
@@ -28,10 +33,13 @@ def comparators(
         kind: `skew` or `drift`, which names the comparator of a schema's entry.
         max_distance: L-infinity bound of a categorical feature without a comparator.
         max_divergence: Jensen-Shannon bound of a numeric feature without a comparator.
+        left_out_roles: of features that are not compared, even by a comparator of their own.
     """
     found = distribution_validator_pb2.DistributionValidatorConfig()
     for feature, entry in zip(feature_groups(schema).features, schema.feature, strict=True):
         own = f"{kind}_comparator"
+        if feature.role in left_out_roles:
+            continue
         if not entry.HasField(own) and not _is_compared(feature):
             continue
         compared = found.default_slice_config.feature.add()

@@ -36,6 +36,7 @@ def health_nodes(
     config: HealthConfig,
     *,
     after: BaseNode,
+    are_histories_alike: bool,
 ) -> HealthNodes:
     """Compares the splits with each other and with an earlier run's, reads the labels, and stops the run where a check blocks.
 
@@ -45,6 +46,7 @@ def health_nodes(
         schema: effective schema of the run.
         config: checks and bounds.
         after: what found the statistics valid.
+        are_histories_alike: whether histories of train are cut like those of eval, so that they can be compared.
     """
     statistics = statistics_gen.outputs["statistics"]
 
@@ -58,7 +60,13 @@ def health_nodes(
     skew = DistributionValidator(
         statistics,
         statistics,
-        comparators(schema, "skew", max_distance=config.max_skew_distance, max_divergence=config.max_skew_divergence),
+        comparators(
+            schema,
+            "skew",
+            max_distance=config.max_skew_distance,
+            max_divergence=config.max_skew_divergence,
+            left_out_roles=() if are_histories_alike else ("history",),
+        ),
         include_split_pairs=list(SKEW_PAIRS),
     ).with_id("SkewValidator")
     drift = DistributionValidator(

@@ -206,3 +206,13 @@ def test_shuffle_mixes_rows_that_came_item_by_item_and_loses_none() -> None:
 
     with test_pipeline.TestPipeline() as pipeline:
         assert_that(pipeline | beam.Create(lists, reshuffle=False) | splits.Shuffle(), check)
+
+
+def test_train_rows_may_hold_shorter_histories(event, user_log, groups, run):
+    bought = [event(f"item {day}", "purchase", CUT + day * DAY_US) for day in range(-4, 2)]
+    config = ExamplesConfig(history_length=3, train_history_length=1)
+    found = rows_of(run, [user_log(*bought)], groups, config)
+    lengths = [len(decode(part).get("history_item_id", [])) for _, (_, _, part) in found["positives"]]
+    assert lengths == [0, 1, 1, 1, 3, 3]  # four train rows, two of eval
+    assert len(decode(found["queries"][0])["history_item_id"]) == 3
+    assert len(found["snapshot"][0][1]["history_item_id"]) == 3

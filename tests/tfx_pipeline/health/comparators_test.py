@@ -12,8 +12,8 @@ feature { name: "user_id" type: BYTES annotation { tag: "key" } }
 """
 
 
-def bounds(schema, kind):
-    found = comparators(schema, kind, max_distance=0.1, max_divergence=0.2).default_slice_config.feature
+def bounds(schema, kind, **options):
+    found = comparators(schema, kind, max_distance=0.1, max_divergence=0.2, **options).default_slice_config.feature
     return {entry.path.step[0]: entry.distribution_comparator for entry in found}
 
 
@@ -37,3 +37,8 @@ def test_between_splits_what_users_have_done_so_far_may_grow_more():
     skew = bounds(load_schema(), "skew")
     assert skew["user_num_purchases"].jensen_shannon_divergence.threshold > 0.2
     assert skew["price"].jensen_shannon_divergence.threshold == 0.2
+
+
+def test_histories_of_another_length_are_not_compared():
+    whole, part = (bounds(load_schema(), "skew", left_out_roles=roles) for roles in ((), ("history",)))
+    assert set(whole) - set(part) == {"history_item_id", "history_event", "history_age_days"}
