@@ -5,6 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from trainer.calibration import MAX_BONUS
+from trainer.neighbors import KINDS
+from trainer.neighbors import TERMS_PER_KIND
 from trainer.neighbors import NeighborBonus
 from trainer.repeats import RepeatBonus
 from trainer.tables import Features
@@ -41,7 +44,7 @@ class Bonuses(tf.Module):
         """Of conversions, by transformed features."""
         items, terms = self.join(self.repeat.terms(features), self.neighbor.terms(features))
         constants = tf.concat([self.repeat.conversion_constants, self.neighbor.constants], axis=0)
-        return ListedBonuses(items, self._temperature * self.floored(tf.einsum("bnk,k->bn", terms, constants)))
+        return ListedBonuses(items, self._temperature * self.values(terms, constants))
 
     def join(
         self, repeats: tuple[tf.Tensor, tf.Tensor], neighbors: tuple[tf.Tensor, tf.Tensor]
@@ -51,10 +54,15 @@ class Bonuses(tf.Module):
         others = tf.pad(neighbors[1], [[0, 0], [0, 0], [tf.shape(repeats[1])[2], 0]])
         return tf.concat([repeats[0], neighbors[0]], axis=1), tf.concat([own, others], axis=1)
 
-    def floored(self, bonuses: tf.Tensor) -> tf.Tensor:
-        """[batch, n], those of neighbours 0 where they are below."""
-        num_own = tf.shape(bonuses)[1] - self.neighbor.width
-        return tf.concat([bonuses[:, :num_own], tf.nn.relu(bonuses[:, num_own:])], axis=1)
+    def values(self, terms: tf.Tensor, constants: tf.Tensor) -> tf.Tensor:
+        """[batch, n, constants] terms and [constants] -> [batch, n] bonuses, in logits, as in `trainer.calibration`."""
+        num_others = self.neighbor.num_constants
+        own = tf.einsum("bnk,k->bn", terms[:, :, :-num_others], constants[:-num_others])
+        shape = tf.concat([tf.shape(terms)[:2], [len(KINDS), TERMS_PER_KIND]], axis=0)
+        kinds = tf.reshape(terms[:, :, -num_others:], shape)
+        log_odds = tf.einsum("bnkt,kt->bnk", kinds, tf.reshape(constants[-num_others:], shape[2:]))
+        odds = kinds[..., 0] * tf.exp(tf.minimum(log_odds, MAX_BONUS))
+        return own + tf.math.log1p(tf.reduce_sum(odds, axis=2))
 
     @property
     def constants(self) -> np.ndarray:
@@ -66,3 +74,13 @@ class Bonuses(tf.Module):
         own, others = np.split(np.asarray(values, np.float32), [-self.neighbor.num_constants])
         self.repeat.set_conversion_constants(own)
         self.neighbor.constants.assign(others)
+
+    @property
+    def first_constants(self) -> np.ndarray:
+        """[constants] float32 to begin a fit with."""
+        return np.concatenate([self.repeat.conversion_constants.numpy(), self.neighbor.first_constants])
+
+    @property
+    def no_constants(self) -> np.ndarray:
+        """[constants] float32 of no bonus at all."""
+        return np.concatenate([np.zeros_like(self.repeat.conversion_constants), self.neighbor.no_constants])

@@ -14,9 +14,11 @@ import scipy.sparse
 SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
 """Shares of the inner product that are tried; at 0 the model is popularity and bonus."""
 _STEPS = 25
-_LEAST_GAIN = 1e-7
+_LEAST_GAIN = 1e-5  # nats a row; recall does not see it
 _RIDGE = 1e-3
-_MAX_BONUS = 30.0
+_RIDGE_OF_EXPONENTS = 1e-2
+_EXPONENTS = [1, 3]  # of a kind's constants: those of its weight and of popularity
+MAX_BONUS = 30.0
 
 
 class Listed(NamedTuple):
@@ -29,6 +31,8 @@ class Listed(NamedTuple):
         logits: [entries] without bonuses.
         terms: [entries, constants] what the constants multiply.
         is_target: [entries] whether the item is the row's.
+        kinds: how many kinds of neighbours have the last constants, of which each has as many.
+        num_mixed: how many constants these are in all.
     """
 
     weights: np.ndarray
@@ -37,13 +41,15 @@ class Listed(NamedTuple):
     logits: np.ndarray
     terms: np.ndarray
     is_target: np.ndarray
+    kinds: int = 0
+    num_mixed: int = 0
 
 
 def fit_constants(listed: Listed, start: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:
     """The constants of greatest likelihood.
 
-    The log likelihood is concave in them: Newton's method, halving a step that does not gain, with a slight pull to `start`
-    for what the rows do not tell. `guess`, `start` by default, is where it begins.
+    Fisher scoring (where bonuses are linear in the constants, Newton's method), shortening a step that does not gain, with a slight
+    pull to `start` for what the rows do not tell. `guess`, `start` by default, is where it begins.
     """
     weights = listed.weights / max(listed.weights.sum(), 1e-30)
     constants = (start if guess is None else guess).astype(np.float64)
@@ -66,22 +72,50 @@ def fit_constants(listed: Listed, start: np.ndarray, guess: np.ndarray | None = 
 def log_likelihood(
     listed: Listed, weights: np.ndarray, constants: np.ndarray, start: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """What the constants add to the mean log likelihood, its gradient and minus its Hessian, with the pull to `start`.
+    """What the constants add to the mean log likelihood, its gradient and minus its expected Hessian, with the pull to `start`.
 
     `weights` [rows] sum to 1.
     """
-    rows, terms = listed.rows, listed.terms
-    bonuses = np.clip(terms @ constants, -_MAX_BONUS, _MAX_BONUS)
+    rows = listed.rows
+    bonuses, slopes = mixed_bonuses(listed, constants)
     shares = np.exp(listed.logits - listed.normalizers[rows])  # of the softmax without bonuses
     raised = shares * np.exp(bonuses)
     total = np.maximum(1.0 + np.bincount(rows, raised - shares, minlength=len(weights)), 1e-12)
     chances = raised / total[rows]
     own = np.bincount(rows, np.where(listed.is_target, bonuses, 0.0), minlength=len(weights))
+    ridge = _ridges(listed, len(constants))
     pull = constants - start
-    value = float(weights @ (own - np.log(total)) - _RIDGE * pull @ pull / 2)
-    gradient = (weights[rows] * (listed.is_target - chances)) @ terms - _RIDGE * pull
+    value = float(weights @ (own - np.log(total)) - (ridge * pull) @ pull / 2)
+    gradient = (weights[rows] * (listed.is_target - chances)) @ slopes - ridge * pull
     of_row = scipy.sparse.csr_matrix((chances, (rows, np.arange(len(rows)))), shape=(len(weights), len(rows)))
-    means = of_row @ terms
-    squares = (terms * (weights[rows] * chances)[:, np.newaxis]).T @ terms
+    means = of_row @ slopes
+    squares = (slopes * (weights[rows] * chances)[:, np.newaxis]).T @ slopes
     curvature = squares - (means * weights[:, np.newaxis]).T @ means
-    return value, gradient, curvature + _RIDGE * np.eye(len(constants))
+    return value, gradient, curvature + np.diag(ridge)
+
+
+def _ridges(listed: Listed, num_constants: int) -> np.ndarray:
+    """[constants] how strongly each is pulled to its start; the exponents of kinds ten times as much as the rest."""
+    found = np.full(num_constants, _RIDGE)
+    if listed.kinds:
+        found[-listed.num_mixed :].reshape(listed.kinds, -1)[:, _EXPONENTS] = _RIDGE_OF_EXPONENTS
+    return found
+
+
+def mixed_bonuses(listed: Listed, constants: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[entries] bonuses, and [entries, constants] their slopes.
+
+    The product of terms and constants, but for the last `num_mixed`: of these each kind has a product z, and the bonus is
+    `log(1 + sum of exp(z))` over the kinds whose first term is not 0 (see `trainer.neighbors`).
+    """
+    num_own = len(constants) - listed.num_mixed
+    slopes = listed.terms.copy()
+    bonuses = np.clip(listed.terms[:, :num_own] @ constants[:num_own], -MAX_BONUS, MAX_BONUS)
+    if not listed.kinds:
+        return bonuses, slopes
+    mixed = slopes[:, num_own:].reshape(len(slopes), listed.kinds, -1)  # a view
+    log_odds = np.einsum("ekt,kt->ek", mixed, constants[num_own:].reshape(listed.kinds, -1))
+    odds = mixed[:, :, 0] * np.exp(np.minimum(log_odds, MAX_BONUS))
+    total = 1.0 + odds.sum(axis=1)
+    mixed *= (odds / total[:, np.newaxis])[:, :, np.newaxis]
+    return bonuses + np.log(total), slopes

@@ -104,7 +104,7 @@ class TrainerConfig:
     impression_negatives: int = 0
     same_advertiser_negatives: bool = True
     num_neighbors: int = 100
-    neighbor_ridge: float = 30.0
+    neighbor_ridge: float = 300.0
     trend_half_life_days: float = 14.0
     temperature: float = 1.0
     logq: str = "standard"

@@ -1,5 +1,8 @@
 """The neighbour bonus: what an item that goes with the user's history scores beside the inner product."""
 
+import math
+
+import numpy as np
 import tensorflow as tf
 
 from schemas.features import FeatureGroups
@@ -12,18 +15,26 @@ from trainer.tables import dense_indices
 
 NUM_LISTED = 200
 """Strongest neighbours of a history that are listed, of each kind."""
-_KINDS = ("transitions", "cooccurrences")
+KINDS = ("transitions", "cooccurrences")
+TERMS_PER_KIND = 4
+_NONE = -30.0
+"""Log odds of what is not there."""
 
 
 class NeighborBonus(tf.keras.layers.Layer):
-    """`max(0, sum over kinds of (c_0 + c_1 log s_j + c_2 log(1 + S)) - c_3 log(M f_j))`, for neighbours j of a history.
+    """`log(1 + sum over kinds of e^z)`, `z = c_0 + c_1 log s_j + c_2 log(1 + S) - c_3 log(M f_j)`, of neighbour j of a history.
+
+    Of a mixture of popularity with what goes with the history, z is the log odds: with `c_1 = c_3 = 1` an item that has much of the
+    latter is ranked by it, and not by popularity too, and one that has little by popularity. (A bonus linear in the logs fits
+    the many weak neighbours, and ranks the few strong ones badly.)
 
     `s_j` is the sum of j's weights as a neighbour of the history's items: of `transitions` for each action, times `1 / (1 + newer
     actions)`, of `cooccurrences` for each item once (see `trainer.associations`); `S` is the sum of these factors alone. A kind by
     which j is no neighbour adds nothing. `f_j` is the item's popularity and M the entries of the item table. Never below 0: so an
     index need not look for what an association lowers.
 
-    The tables are counted, not learned by steps; the constants are 0 until calibration fits them (see `trainer.calibration`).
+    The tables are counted, not learned by steps; there is no bonus until calibration fits the constants (see
+    `trainer.calibration`).
 
     Args:
         groups: features of the schema.
@@ -32,7 +43,7 @@ class NeighborBonus(tf.keras.layers.Layer):
         num_neighbors: of each item and kind; 0: there is no bonus.
     """
 
-    num_constants = 3 * len(_KINDS) + 1
+    num_constants = TERMS_PER_KIND * len(KINDS)
 
     def __init__(self, groups: FeatureGroups, catalog: CatalogTable, *, rate_floor: float, num_neighbors: int) -> None:
         super().__init__(name="neighbor_bonus")
@@ -40,17 +51,28 @@ class NeighborBonus(tf.keras.layers.Layer):
         self._age = groups["history_age_days"]
         self._catalog = catalog
         self._rate_floor = rate_floor
-        self.width = min(len(_KINDS) * NUM_LISTED, catalog.num_items - 1) if num_neighbors else 0
+        self.width = min(len(KINDS) * NUM_LISTED, catalog.num_items - 1) if num_neighbors else 0
         shape = [catalog.num_items, num_neighbors]
         self._items, self._weights = (
-            {kind: self.add_weight(f"{kind}_{name}", shape, dtype, "zeros", trainable=False) for kind in _KINDS}
+            {kind: self.add_weight(f"{kind}_{name}", shape, dtype, "zeros", trainable=False) for kind in KINDS}
             for name, dtype in (("items", tf.int32), ("weights", tf.float32))
         )
         self.constants = self.add_weight("constants", [self.num_constants], initializer="zeros", trainable=False)
+        self.constants.assign(self.no_constants)
+
+    @property
+    def no_constants(self) -> np.ndarray:
+        """[constants] float32 of no bonus."""
+        return np.array([_NONE, 0.0, 0.0, 0.0] * len(KINDS), np.float32)
+
+    @property
+    def first_constants(self) -> np.ndarray:
+        """[constants] float32 to begin a fit with: each kind a share of about 0.1 of what users turn to, spread by `s_j`."""
+        return np.array([math.log(0.1 * self._catalog.num_items), 1.0, -1.0, 1.0] * len(KINDS), np.float32)
 
     def fill(self, neighbors: dict[str, Neighbors]) -> None:
         """Takes the tables, by kind."""
-        for kind in _KINDS:
+        for kind in KINDS:
             self._items[kind].assign(neighbors[kind].items)
             self._weights[kind].assign(neighbors[kind].weights)
 
@@ -58,8 +80,8 @@ class NeighborBonus(tf.keras.layers.Layer):
         """Ragged [batch, n] lists -> the neighbours and what the constants multiply.
 
         Returns:
-            [batch, m] int64, none of the history, each once a row, `PADDING` elsewhere; and [batch, m, constants], 0 where there
-            is no item.
+            [batch, m] int64, none of the history, each once a row, `PADDING` elsewhere; and [batch, m, constants], kind by kind 1,
+            `log s_j`, `log(1 + S)` and `-log(M f_j)`, or 0 where the item is no neighbour by the kind.
         """
         history = dense_indices(features[self._item.transformed_name])
         ages = features[self._age.transformed_name].to_tensor(0.0)
@@ -70,20 +92,21 @@ class NeighborBonus(tf.keras.layers.Layer):
             (history, ages),
             fn_output_signature=(
                 tf.TensorSpec([self.width], tf.int64),
-                tf.TensorSpec([self.width, len(_KINDS)], tf.float32),
-                tf.TensorSpec([len(_KINDS)], tf.float32),
+                tf.TensorSpec([self.width, len(KINDS)], tf.float32),
+                tf.TensorSpec([len(KINDS)], tf.float32),
             ),
         )
         is_near = sums > 0
         rates = tf.reshape(self._catalog.rates(tf.reshape(items, [-1])), tf.shape(items))
         popularity = tf.math.log(tf.maximum(rates, self._rate_floor) * self._catalog.num_items)
         parts = (
-            tf.cast(is_near, tf.float32),
-            tf.where(is_near, tf.math.log(tf.where(is_near, sums, 1.0)), 0.0),
-            tf.where(is_near, tf.math.log1p(totals)[:, tf.newaxis, :], 0.0),
-            tf.where(items != PADDING, -popularity, 0.0)[:, :, tf.newaxis],
+            tf.ones_like(sums),
+            tf.math.log(tf.where(is_near, sums, 1.0)),
+            tf.math.log1p(totals)[:, tf.newaxis, :] * tf.ones_like(sums),
+            -popularity[:, :, tf.newaxis] * tf.ones_like(sums),
         )
-        return items, tf.concat(parts, axis=2)
+        terms = tf.where(is_near[..., tf.newaxis], tf.stack(parts, axis=3), 0.0)
+        return items, tf.reshape(terms, [tf.shape(items)[0], self.width, self.num_constants])
 
     def _near(self, history: tf.Tensor, ages: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """One history [n] -> its strongest neighbours [m], their `s` [m, kinds] and the `S` [kinds]."""
@@ -97,17 +120,17 @@ class NeighborBonus(tf.keras.layers.Layer):
         )
         # The history comes first, so that its items have the first places among the distinct ones.
         listed = [tf.constant([PADDING], tf.int64), history]
-        weights = [tf.zeros([tf.size(history) + 1, len(_KINDS)])]
-        for place, kind in enumerate(_KINDS):
+        weights = [tf.zeros([tf.size(history) + 1, len(KINDS)])]
+        for place, kind in enumerate(KINDS):
             listed.append(tf.reshape(tf.cast(tf.gather(self._items[kind], history), tf.int64), [-1]))
             products = tf.reshape(tf.gather(self._weights[kind], history) * factors[place][:, tf.newaxis], [-1, 1])
-            weights.append(tf.pad(products, [[0, 0], [place, len(_KINDS) - 1 - place]]))
+            weights.append(tf.pad(products, [[0, 0], [place, len(KINDS) - 1 - place]]))
         distinct, places = tf.unique(tf.concat(listed, axis=0))
         sums = tf.math.unsorted_segment_sum(tf.concat(weights, axis=0), places, tf.size(distinct))
         num_own = 1 + tf.reduce_max(places[: tf.size(history) + 1])
         distinct, sums = distinct[num_own:], sums[num_own:]
         is_listed = tf.zeros([tf.size(distinct)], tf.bool)
-        for place in range(len(_KINDS)):
+        for place in range(len(KINDS)):
             best = tf.math.top_k(sums[:, place], tf.minimum(NUM_LISTED, tf.size(distinct))).indices
             is_best = tf.scatter_nd(best[:, tf.newaxis], tf.ones_like(best), tf.shape(distinct)) > 0
             is_listed |= is_best & (sums[:, place] > 0)

@@ -120,9 +120,9 @@ class RepeatBonus(tf.keras.layers.Layer):
 
 
 def sums_of_same(items: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """[batch, n] items and float32 values -> [batch, n] sums over the same item in the row, and whether it is there for the first time.
+    """[batch, n] items and float32 values -> [batch, n] sums over the row's same items, and whether it is the item's first place.
 
-    By one hash table over (row, item) pairs: comparing all pairs of a history took half of a training step.
+    By one hash table over (row, item) pairs: comparing all pairs of a history grows with its square.
     """
     batch, length = tf.unstack(tf.shape(items, tf.int64))
     keys = items + tf.range(batch)[:, tf.newaxis] * (tf.reduce_max(tf.pad(items, [[0, 0], [1, 0]])) + 1)

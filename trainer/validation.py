@@ -20,6 +20,7 @@ from trainer.calibration import Listed
 from trainer.calibration import fit_constants
 from trainer.inputs import ITEM
 from trainer.model import ConversionModel
+from trainer.neighbors import KINDS
 from trainer.preprocessing import PADDING
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import Features
@@ -127,9 +128,9 @@ class Validation(tf.keras.callbacks.Callback):
     def _measure(self) -> None:
         vectors, popularity = self._catalog()
         rows = [self._read(*parts, vectors) for parts in zip(self._batches, self._neighbors, strict=True)]
-        base = self._recalls(rows, popularity, 0.0, np.zeros_like(self._model.bonuses.constants))
+        base = self._recalls(rows, popularity, 0.0, self._model.bonuses.no_constants)
         popularity = popularity + self._trends
-        trials, constants = [], self._model.bonuses.constants
+        trials, constants = [], self._model.bonuses.first_constants
         for scale in SCALES:
             constants = self._fit(rows, popularity, scale, constants)
             found = self._recalls(rows, popularity, scale, constants)
@@ -178,8 +179,10 @@ class Validation(tf.keras.callbacks.Callback):
             logits=_picked((part[1].numpy() for part in parts), is_there),
             terms=_picked((batch.terms.numpy() for batch in rows), is_there),
             is_target=_picked(is_target, is_there),
+            kinds=len(KINDS),
+            num_mixed=self._model.bonuses.neighbor.num_constants,
         )
-        return fit_constants(listed, self._model.bonuses.constants, guess)
+        return fit_constants(listed, self._model.bonuses.first_constants, guess)
 
     def _recalls(
         self, rows: list[_Rows], popularity: tf.Tensor, scale: float, constants: np.ndarray
@@ -233,7 +236,7 @@ class Validation(tf.keras.callbacks.Callback):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """[b] among all, and [b] without what was converted on, NaN for a target that was; a tie counts half."""
         logits = scale * rows.products + popularity
-        bonuses = self._model.bonuses.floored(tf.einsum("bnk,k->bn", rows.terms, constants))
+        bonuses = self._model.bonuses.values(rows.terms, constants)
         bonuses = tf.where(rows.is_there, bonuses, 0.0)
         is_target = rows.is_there & (rows.places == rows.targets[:, tf.newaxis])
         target = tf.gather(logits, rows.targets, batch_dims=1) + tf.reduce_sum(

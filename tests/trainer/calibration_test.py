@@ -4,6 +4,7 @@ import pytest
 from trainer.calibration import Listed
 from trainer.calibration import fit_constants
 from trainer.calibration import log_likelihood
+from trainer.calibration import mixed_bonuses
 
 START = np.array([3.0, 0.8, 0.0, 0.25])
 
@@ -76,3 +77,53 @@ def test_histories_that_are_never_bought_again_lose_their_bonus_and_stay_finite(
     found = fit_constants(rows, START)
     assert np.isfinite(found).all()
     assert found[0] < -2
+
+
+def mixture(num_rows, constants, seed=3, num_items=30, length=12):
+    """Rows with one own term and two kinds of neighbours, whose targets are drawn from the mixture's softmax: Listed."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(num_rows, num_items))
+    items = np.argsort(random.random((num_rows, num_items)), axis=1)[:, :length]
+    terms = np.zeros((num_rows, length, 9))
+    terms[:, :3, 0] = 1.0
+    kinds = terms[:, 3:, 1:].reshape(num_rows, length - 3, 2, 4)
+    kinds[...] = np.stack([np.ones(kinds.shape[:-1]), *random.normal(size=(3, *kinds.shape[:-1]))], axis=-1)
+    kinds *= (random.random(kinds.shape[:-1]) < 0.7)[..., np.newaxis]
+    terms[:, 3:, 1:] = kinds.reshape(num_rows, length - 3, 8)
+    odds = np.exp((kinds * constants[1:].reshape(2, 4)).sum(axis=-1))
+    raised = logits.copy()
+    bonuses = constants[0] * terms[:, :, 0]
+    bonuses[:, 3:] += np.log1p((odds * kinds[..., 0]).sum(axis=2))
+    np.put_along_axis(raised, items, np.take_along_axis(raised, items, 1) + bonuses, 1)
+    chances = np.exp(raised) / np.exp(raised).sum(axis=1, keepdims=True)
+    targets = np.array([random.choice(num_items, p=row) for row in chances])
+    return bonuses, Listed(
+        np.ones(num_rows),
+        np.log(np.exp(logits).sum(axis=1)),
+        np.repeat(np.arange(num_rows), length),
+        np.take_along_axis(logits, items, 1).ravel(),
+        terms.reshape(-1, 9),
+        (items == targets[:, np.newaxis]).ravel(),
+        kinds=2,
+        num_mixed=8,
+    )
+
+
+MIXED = np.array([0.7, 1.0, 0.8, -0.4, 1.1, 0.2, 1.2, -0.5, 0.9])
+
+
+def test_bonuses_of_a_mixture_and_their_slopes():
+    expected, rows = mixture(20, MIXED)
+    found, slopes = mixed_bonuses(rows, MIXED)
+    np.testing.assert_allclose(found, expected.ravel(), atol=1e-12)
+    for place in range(9):
+        step = 1e-6 * np.eye(9)[place]
+        numeric = (mixed_bonuses(rows, MIXED + step)[0] - mixed_bonuses(rows, MIXED - step)[0]) / 2e-6
+        np.testing.assert_allclose(slopes[:, place], numeric, atol=1e-8)
+
+
+def test_the_planted_mixture_is_found():
+    _, rows = mixture(20_000, MIXED)
+    start = np.array([0.0, *[0.0, 1.0, 0.0, 1.0] * 2])
+    # Standard errors are about 0.03 here, and the pull to 1 is slight.
+    np.testing.assert_allclose(fit_constants(rows, start), MIXED, atol=0.15)

@@ -59,11 +59,11 @@ def plain_terms(parts, tables, row):
                     sums[kind][other] = sums[kind].get(other, 0) + factor * weight
     found = {}
     for other in {*sums["transitions"], *sums["cooccurrences"]}:
-        is_near = [other in sums[kind] for kind in KINDS]
-        logs = [math.log(sums[kind].get(other, 1.0)) for kind in KINDS]
-        sizes = [near * math.log(1 + sum(factors[kind])) for near, kind in zip(is_near, KINDS, strict=True)]
         popularity = math.log(12 * max(parts.rates[other], RATE_FLOOR))
-        found[other] = [*map(float, is_near), *logs, *sizes, -popularity]
+        found[other] = []
+        for kind in KINDS:
+            own = [1.0, math.log(sums[kind].get(other, 1.0)), math.log(1 + sum(factors[kind])), -popularity]
+            found[other] += own if other in sums[kind] else [0.0] * 4
     return found
 
 
@@ -97,7 +97,7 @@ def test_the_strongest_of_each_kind_are_listed(monkeypatch, layer, parts, tables
     items, terms = layer.terms(histories(*ROWS))
     whole = plain_terms(parts, tables, ROWS[0])
     strongest = [
-        sorted((item for item, values in whole.items() if values[kind]), key=lambda i: -whole[i][2 + kind])[:1]
+        sorted((item for item, values in whole.items() if values[4 * kind]), key=lambda i: -whole[i][4 * kind + 1])[:1]
         for kind in (0, 1)
     ]
     found = by_item(items, terms, 0)
@@ -138,20 +138,22 @@ def bonuses(parts, layer):
 def test_both_bonuses_stand_side_by_side(bonuses, layer, histories):
     features = histories(*ROWS)
     bonuses.repeat(features)  # builds it
-    bonuses.constants = np.arange(7 + layer.num_constants, dtype=np.float32) / 10 - 1.0
-    np.testing.assert_allclose(bonuses.constants, np.arange(14) / 10 - 1.0, rtol=1e-5)
+    constants = np.arange(7 + layer.num_constants, dtype=np.float32) / 10 - 1.0
+    bonuses.constants = constants
+    np.testing.assert_allclose(bonuses.constants, constants, rtol=1e-5)
     found = bonuses(features)
     repeats, (near, terms) = bonuses.repeat(features), layer.terms(features)
     np.testing.assert_array_equal(found.items, np.concatenate([repeats.items, near], axis=1))
-    plain = 0.5 * terms.numpy() @ (np.arange(7, 14) / 10 - 1.0)
     np.testing.assert_allclose(found.bonuses[:, :4], repeats.bonuses, atol=1e-5)
-    np.testing.assert_allclose(found.bonuses[:, 4:], np.maximum(plain, 0), atol=1e-5)
-    assert (plain < 0).any()
-    assert (plain > 0).any()
+    kinds = terms.numpy().reshape(5, 11, 2, 4)
+    odds = sum(kinds[:, :, k, 0] * np.exp(kinds[:, :, k] @ constants[7 + 4 * k : 11 + 4 * k]) for k in (0, 1))
+    np.testing.assert_allclose(found.bonuses[:, 4:], 0.5 * np.log(1 + odds), rtol=1e-5, atol=1e-6)
+    assert (odds > 0).any()
+    assert (found.bonuses.numpy()[:, 4:][near == 0] == 0).all()
 
 
 def test_a_fresh_neighbour_bonus_is_none(parts, tables, histories):
     fresh = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=4)
     fresh.fill(tables)
     repeat = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR, num_events=4)
-    assert not Bonuses(repeat, fresh, temperature=1.0)(histories(*ROWS)).bonuses[:, 4:].numpy().any()
+    assert Bonuses(repeat, fresh, temperature=1.0)(histories(*ROWS)).bonuses[:, 4:].numpy().max() < 1e-9

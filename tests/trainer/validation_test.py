@@ -104,7 +104,7 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
     """Against scores item by item, in numpy."""
     own = trained.model.bonuses.constants
     of_all, of_new = ranks_of(validation, scale, own, has_trends=True)
-    rate_all, rate_new = ranks_of(validation, 0.0, np.zeros_like(own), has_trends=False)
+    rate_all, rate_new = ranks_of(validation, 0.0, trained.model.bonuses.no_constants, has_trends=False)
     model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
     bonuses = tf.function(model.bonuses.__call__, reduce_retracing=True)
     items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
@@ -140,7 +140,7 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
 
 
 def test_what_is_kept_is_calibrated_and_training_goes_on_as_it_was(trained, validation):
-    model, constants = trained.model, np.linspace(4.0, -1.0, 13, dtype=np.float32)
+    model, constants = trained.model, np.linspace(4.0, -1.0, 14, dtype=np.float32)
     own = model.bonuses.constants
     validation._save(0.3, constants)
     assert model.query_tower.scale.numpy() == 1.0
