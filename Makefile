@@ -22,8 +22,8 @@ demo: $(INSTALLED) ## raw data to a served answer; SOURCE=..., DATA=path, FULL=1
 test: $(INSTALLED) ## all tests but `kill`
 	@$(PYTHON) -m pytest $(PARALLEL) -m "not kill"
 
-test-unit: $(INSTALLED) ## tests that start no pipeline
-	@$(PYTHON) -m pytest $(PARALLEL) -m "not kill and not e2e"
+test-unit: $(INSTALLED) ## tests that start no pipeline and need no trained model
+	@$(PYTHON) -m pytest $(PARALLEL) -m "not kill and not e2e and not model"
 
 test-kill: $(INSTALLED) ## kill and resume in every component
 	@$(PYTHON) -m pytest -m kill

@@ -13,6 +13,7 @@ pytest_plugins = ("either_client", "fresh_process", "planted_market", "planted_m
 
 _ROOT = Path(__file__).parents[1]
 _NEEDS_MARKET = re.compile(r"def \w+\([^)]*\b(market|trained|towers|market_catalog|planted_retriever)\b")
+_OF_MODEL = {"market", "trained", "planted_retriever", "simulated"}
 _NEEDS_SIMULATED = re.compile(r"def \w+\([^)]*\bsimulated\b")
 
 
@@ -25,6 +26,13 @@ class _ByFile(LoadFileScheduling):
         if _NEEDS_SIMULATED.search(text):
             return "simulated"
         return "market" if _NEEDS_MARKET.search(text) else file
+
+
+def pytest_collection_modifyitems(items):
+    """Marks what waits for a trained model, whatever fixtures lie between."""
+    for item in items:
+        if _OF_MODEL & set(item.fixturenames):
+            item.add_marker("model")
 
 
 def pytest_xdist_make_scheduler(config, log):

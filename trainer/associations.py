@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 MAX_BACK = 30
 """Rows of the same user before a row that a transition to it is counted from."""
-_MAX_ITEMS_PER_USER = 500  # the latest; who has more is a reseller or a robot, and its pairs grow with the square
+_MAX_ITEMS_PER_USER = 1_000  # the latest; who has more is a reseller or a robot, and its pairs grow with the square
 _MAX_ROWS = 5_000_000  # the latest
 _MAX_TARGETS = 200_000  # the most frequent items
 _MIN_USERS = 2  # of a target: one user tells no pair from another
@@ -101,7 +101,7 @@ def cooccurrences(rows: Rows, *, num_items: int, num_neighbors: int, ridge: floa
     greatest `n_ij / sqrt(n_i + ridge)`. Only positive weights are kept. What another item explains away has little weight.
 
     Args:
-        rows: of training; of a user's items the latest 500.
+        rows: of training; of a user's items the latest 1,000.
         num_items: entries of the item table, padding included.
         num_neighbors: that an item is predicted from, and that are kept for each item.
         ridge: in users, > 0.

@@ -32,8 +32,9 @@ class TrainerConfig:
         dense_units: widths of the dense stack.
         use_performance: whether item performance features enter the item tower.
         title_tokens: words of an item's text that are read where the item comes by its id alone, at most.
-        max_history: latest actions of a history that are trained and calibrated on; serving reads all of it. A step's cost grows
-            with them, and calibrated on long ones the bonuses were worth less (measured on The Complete Journey).
+        max_history: latest actions of a history that towers read; bonuses are calibrated on as many, and read all of it when
+            served. A step's cost grows with them, and calibrated on long ones the bonuses were worth less (measured on The Complete
+            Journey).
         history_encoder: `pooled`, a weighted sum, or `transformer`, which comes beside the sum.
         transformer_layers: of the history's Transformer, over its `max_history` latest actions.
         transformer_heads: of attention.
@@ -104,7 +105,7 @@ class TrainerConfig:
     impression_negatives: int = 0
     same_advertiser_negatives: bool = True
     num_neighbors: int = 100
-    neighbor_ridge: float = 300.0
+    neighbor_ridge: float = 100.0
     trend_half_life_days: float = 14.0
     temperature: float = 1.0
     logq: str = "standard"

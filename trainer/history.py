@@ -62,6 +62,16 @@ def age_buckets(ages: tf.RaggedTensor) -> tf.Tensor:
     return tf.cast(tf.minimum(2.0 * doublings, NUM_AGE_BUCKETS - 1), tf.int64)
 
 
+def latest_actions(features: Features, most: int) -> Features:
+    """The features with histories, which begin with the newest action, cut to so many."""
+
+    def cut(name: str, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
+        is_history = name.startswith("history_") and isinstance(values, tf.RaggedTensor)
+        return values[:, :most] if is_history else values
+
+    return {name: cut(name, values) for name, values in features.items()}
+
+
 class Hiding(NamedTuple):
     """Of each row: what is shown of its history, and one of the actions that are not.
 

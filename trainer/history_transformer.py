@@ -27,7 +27,7 @@ class HistoryTransformer(tf.keras.layers.Layer):
         tables: shared with the towers.
         content: features of the items in a history that are read beside their ids.
         catalog: where they are looked up.
-        config: `max_history` latest actions are read; `transformer_layers`, `transformer_heads`, `dropout`.
+        config: `transformer_layers`, `transformer_heads`, `dropout`.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class HistoryTransformer(tf.keras.layers.Layer):
         self._tables = tables
         self._content = content
         self._catalog = catalog
-        self._most = config.max_history
         width = config.item_dim
         self._of_item = tf.keras.layers.Dense(width, use_bias=False)
         self._of_event = tf.keras.layers.Dense(width, use_bias=False)
@@ -56,12 +55,10 @@ class HistoryTransformer(tf.keras.layers.Layer):
     def call(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """`shown`, [batch, n] bool, is what may be read of the history, all by default."""
         items = dense_indices(features[self._item.transformed_name])
-        seen = (items != PADDING if shown is None else shown)[:, : self._most]
-        events = self._tables.lookup(
-            self._event, dense_indices(features[self._event.transformed_name])[:, : self._most]
-        )
-        ages = age_buckets(features[self._age.transformed_name])[:, : self._most]
-        tokens = self._items(items[:, : self._most]) + self._of_event(events) + self._of_age(ages)
+        seen = items != PADDING if shown is None else shown
+        events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
+        ages = age_buckets(features[self._age.transformed_name])
+        tokens = self._items(items) + self._of_event(events) + self._of_age(ages)
         for block in self._blocks:
             tokens = block(tokens, seen, training=training)
         weights = tf.cast(seen, tf.float32)

@@ -8,6 +8,7 @@ import tensorflow_transform as tft
 
 from schemas.features import FeatureGroups
 from trainer.associations import Rows
+from trainer.history import latest_actions
 
 MIN_VALIDATION_ROWS = 50
 _SHUFFLE_BUFFER = 50_000
@@ -90,9 +91,7 @@ def training_batches(
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
         users, _, _ = _user_moment_and_item(batch)
-        features = {
-            name: _latest(name, values, max_history) for name, values in tf.io.parse_example(batch, spec).items()
-        }
+        features = latest_actions(tf.io.parse_example(batch, spec), max_history)
         return {**features, USER_WEIGHT: tf.gather(weights, users % _USER_BUCKETS)}
 
     return (
@@ -104,12 +103,6 @@ def training_batches(
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(2)
     )
-
-
-def _latest(name: str, values: tf.Tensor | tf.RaggedTensor, most: int) -> tf.Tensor | tf.RaggedTensor:
-    """A history's lists, which begin with the newest action, cut to so many; other features as they are."""
-    is_history = name.startswith("history_") and isinstance(values, tf.RaggedTensor)
-    return values[:, :most] if is_history else values
 
 
 def validation_batches(
@@ -126,10 +119,7 @@ def validation_batches(
         return tf.boolean_mask(batch, (_moment_of(batch) >= split.boundary_us) & (task == "conversion"))
 
     rows = _records(files).map(held_out).unbatch().take(max_rows).batch(_VALIDATION_BATCH)
-    batches = [
-        {name: _latest(name, values, max_history) for name, values in tf.io.parse_example(batch, spec).items()}
-        for batch in rows
-    ]
+    batches = [latest_actions(tf.io.parse_example(batch, spec), max_history) for batch in rows]
     return batches if sum(len(batch["task"]) for batch in batches) >= MIN_VALIDATION_ROWS else []
 
 

@@ -7,6 +7,7 @@ from schemas.features import Feature
 from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
 from trainer.history import ActionWeights
+from trainer.history import latest_actions
 from trainer.history_transformer import HistoryTransformer
 from trainer.preprocessing import PADDING
 from trainer.tables import ITEM_VOCABULARY
@@ -137,7 +138,7 @@ class QueryTower(tf.keras.layers.Layer):
         groups: features of the schema.
         tables: shared with the item tower.
         catalog: content of the items in a history.
-        config: `history_content` and sizes.
+        config: `history_content`, `max_history` and sizes.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class QueryTower(tf.keras.layers.Layer):
         self._features = groups.of_role("query", "context")
         self._tables = tables
         content = catalog.content if config.history_content else ()
+        self._max_history = config.max_history
         self._history = HistoryPooling(groups, tables, content, catalog)
         self._transformer = None
         if config.history_encoder == "transformer":
@@ -161,8 +163,11 @@ class QueryTower(tf.keras.layers.Layer):
     def of_heads(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """[batch, heads, output_dim + 1].
 
-        An empty history pools to zeros; `shown`, [batch, n] bool, is what may be read of it, all by default.
+        An empty history pools to zeros; `shown`, [batch, n] bool, is what may be read of it, all by default. Of a history that is
+        longer than in training the latest actions are read.
         """
+        features = latest_actions(features, self._max_history)
+        shown = None if shown is None else shown[:, : self._max_history]
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         history = self._history(features, shown)
         own = self._tables.identity(history[:, : self._tables.item_dim])

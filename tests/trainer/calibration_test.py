@@ -18,8 +18,7 @@ def planted(*, num_rows, constants, seed=0, num_items=40, length=5):
     terms = np.stack([np.ones((num_rows, length)), *random.normal(size=(3, num_rows, length))], axis=2)
     terms[~is_there] = 0.0
     raised = with_bonus(logits, history, terms, constants)
-    chances = np.exp(raised) / np.exp(raised).sum(axis=1, keepdims=True)
-    targets = np.array([random.choice(num_items, p=row) for row in chances])
+    targets = np.argmax(raised + random.gumbel(size=raised.shape), axis=1)  # a draw from each row's softmax
     own = np.take_along_axis(logits, history, axis=1)
     normalizers = np.log(np.exp(logits).sum(axis=1))
     is_target = history == targets[:, np.newaxis]
@@ -95,8 +94,7 @@ def mixture(num_rows, constants, seed=3, num_items=30, length=12):
     bonuses = constants[0] * terms[:, :, 0]
     bonuses[:, 3:] += np.log1p((odds * kinds[..., 0]).sum(axis=2))
     np.put_along_axis(raised, items, np.take_along_axis(raised, items, 1) + bonuses, 1)
-    chances = np.exp(raised) / np.exp(raised).sum(axis=1, keepdims=True)
-    targets = np.array([random.choice(num_items, p=row) for row in chances])
+    targets = np.argmax(raised + random.gumbel(size=raised.shape), axis=1)  # a draw from each row's softmax
     return bonuses, Listed(
         np.ones(num_rows),
         np.log(np.exp(logits).sum(axis=1)),

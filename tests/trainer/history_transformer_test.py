@@ -9,7 +9,7 @@ ROW = [(3, 1, 1.0), (4, 2, 30.0), (7, 1, 400.0), (3, 3, 500.0)]
 
 @pytest.fixture(scope="module")
 def encoder(parts, small_config):
-    config = small_config(max_history=3, dropout=0.0, transformer_layers=2, transformer_heads=2)
+    config = small_config(dropout=0.0, transformer_layers=2, transformer_heads=2)
     return HistoryTransformer(parts.groups, parts.tables, (), parts.catalog, config)
 
 
@@ -26,10 +26,6 @@ def test_what_is_hidden_is_not_read(encoder, histories):
     shown = tf.constant([[True, False, True, True]])
     np.testing.assert_allclose(encoder(histories(ROW), shown), encoder(histories(changed), shown), rtol=1e-4, atol=1e-5)
     assert np.abs(encoder(histories(ROW)) - encoder(histories(changed))).max() > 1e-3
-
-
-def test_the_latest_actions_are_read(encoder, histories):
-    np.testing.assert_allclose(encoder(histories(ROW)), encoder(histories(ROW[:3])), rtol=1e-4, atol=1e-5)
 
 
 def test_ages_and_not_places_order_the_actions(encoder, histories):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.export import Towers
+from trainer.history import latest_actions
 from trainer.inputs import MIN_VALIDATION_ROWS
 from trainer.inputs import USER_WEIGHT
 from trainer.inputs import split_by_time
@@ -67,6 +68,17 @@ def test_training_and_validation_see_the_latest_of_a_history(files, spec):
     assert sorted(cut) == sorted(history[:2] for history in whole)
     held_out = validation_batches(files, spec, split, max_rows=10_000, max_history=2)
     assert max(int(batch["history_item_id_xf"].row_lengths().numpy().max()) for batch in held_out) == 2
+
+
+@pytest.mark.parametrize("most", [2, 100])
+def test_the_query_tower_reads_no_more_of_a_history_than_in_training(monkeypatch, trained, files, spec, most):
+    split = split_by_time(files, share=0.5)
+    whole = validation_batches(files, spec, split, max_rows=MIN_VALIDATION_ROWS, max_history=100)[0]
+    cut = latest_actions(whole, 2)
+    assert (whole["history_item_id_xf"].row_lengths() > 2).numpy().any()
+    monkeypatch.setattr(trained.model.query_tower, "_max_history", most)
+    is_same = np.isclose(trained.model.query_tower(whole), trained.model.query_tower(cut), atol=1e-5).all()
+    assert is_same == (most == 2)
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-9])

@@ -35,5 +35,8 @@ def test_leaves_with_too_few_items_are_filled_up_exactly(monkeypatch):
     assert few.shape == (32, 100)
     scores, positions = index.search(queries, tf.constant(900), tf.constant(0), tf.constant(100))
     assert all(len(set(row)) == 900 for row in positions.numpy().tolist())
-    np.testing.assert_array_equal(positions, expected)
     np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+    # Processors round differently: places differ only where scores hardly do.
+    exact = np.take_along_axis(queries.numpy() @ items.T, positions.numpy(), axis=1)
+    np.testing.assert_allclose(exact, expected_scores, atol=1e-5)
+    assert np.mean(positions.numpy() == expected) > 0.999
