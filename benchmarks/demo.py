@@ -13,8 +13,8 @@ from pathlib import Path
 
 _SLICES = {
     "complete_journey": [
-        "source.first_week=44",
-        "source.household_share=0.27",
+        "source.first_week=28",
+        "source.household_share=0.2",
         "source.only_sold_items=true",
     ],
     "marketplace_simulator": ["source.num_users=2000", "source.num_items=2000"],
