@@ -14,7 +14,7 @@ from pathlib import Path
 _SLICES = {
     "complete_journey": [
         "source.first_week=28",
-        "source.household_share=0.2",
+        "source.household_share=0.12",
         "source.only_sold_items=true",
     ],
     "marketplace_simulator": ["source.num_users=2000", "source.num_items=2000"],
