@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.calibration import MAX_BONUS
+from trainer.calibration import TERMS_PER_KIND
 from trainer.neighbors import KINDS
-from trainer.neighbors import TERMS_PER_KIND
 from trainer.neighbors import NeighborBonus
 from trainer.repeats import RepeatBonus
 from trainer.tables import Features

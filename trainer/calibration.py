@@ -19,6 +19,8 @@ _RIDGE = 1e-3
 _RIDGE_OF_EXPONENTS = 1e-2
 _EXPONENTS = [1, 3]  # of a kind's constants: those of its weight and of popularity
 MAX_BONUS = 30.0
+TERMS_PER_KIND = 4
+"""Of neighbours: what their constants multiply (see `trainer.neighbors`)."""
 
 
 class Listed(NamedTuple):
@@ -31,8 +33,7 @@ class Listed(NamedTuple):
         logits: [entries] without bonuses.
         terms: [entries, constants] what the constants multiply.
         is_target: [entries] whether the item is the row's.
-        kinds: how many kinds of neighbours have the last constants, of which each has as many.
-        num_mixed: how many constants these are in all.
+        num_kinds: kinds of neighbours, which have the last constants, `TERMS_PER_KIND` each.
     """
 
     weights: np.ndarray
@@ -41,8 +42,7 @@ class Listed(NamedTuple):
     logits: np.ndarray
     terms: np.ndarray
     is_target: np.ndarray
-    kinds: int = 0
-    num_mixed: int = 0
+    num_kinds: int = 0
 
 
 def fit_constants(listed: Listed, start: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:
@@ -97,25 +97,24 @@ def log_likelihood(
 def _ridges(listed: Listed, num_constants: int) -> np.ndarray:
     """[constants] how strongly each is pulled to its start; the exponents of kinds ten times as much as the rest."""
     found = np.full(num_constants, _RIDGE)
-    if listed.kinds:
-        found[-listed.num_mixed :].reshape(listed.kinds, -1)[:, _EXPONENTS] = _RIDGE_OF_EXPONENTS
+    mixed = found[num_constants - listed.num_kinds * TERMS_PER_KIND :]
+    mixed.reshape(-1, TERMS_PER_KIND)[:, _EXPONENTS] = _RIDGE_OF_EXPONENTS
     return found
 
 
 def mixed_bonuses(listed: Listed, constants: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[entries] bonuses, and [entries, constants] their slopes.
 
-    The product of terms and constants, but for the last `num_mixed`: of these each kind has a product z, and the bonus is
+    The product of terms and constants, but for those of neighbours: of these each kind has a product z, and the bonus is
     `log(1 + sum of exp(z))` over the kinds whose first term is not 0 (see `trainer.neighbors`).
     """
-    num_own = len(constants) - listed.num_mixed
+    num_own = len(constants) - listed.num_kinds * TERMS_PER_KIND
     slopes = listed.terms.copy()
     bonuses = np.clip(listed.terms[:, :num_own] @ constants[:num_own], -MAX_BONUS, MAX_BONUS)
-    if not listed.kinds:
-        return bonuses, slopes
-    mixed = slopes[:, num_own:].reshape(len(slopes), listed.kinds, -1)  # a view
-    log_odds = np.einsum("ekt,kt->ek", mixed, constants[num_own:].reshape(listed.kinds, -1))
+    mixed = slopes[:, num_own:].reshape(len(slopes), listed.num_kinds, TERMS_PER_KIND)
+    log_odds = np.einsum("ekt,kt->ek", mixed, constants[num_own:].reshape(-1, TERMS_PER_KIND))
     odds = mixed[:, :, 0] * np.exp(np.minimum(log_odds, MAX_BONUS))
     total = 1.0 + odds.sum(axis=1)
-    mixed *= (odds / total[:, np.newaxis])[:, :, np.newaxis]
+    shares = odds / total[:, np.newaxis]
+    slopes[:, num_own:] *= np.repeat(shares, TERMS_PER_KIND, axis=1)
     return bonuses + np.log(total), slopes

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from schemas.features import FeatureGroups
 from trainer.associations import Neighbors
+from trainer.calibration import TERMS_PER_KIND
 from trainer.preprocessing import PADDING
 from trainer.repeats import sums_of_same
 from trainer.tables import CatalogTable
@@ -16,8 +17,7 @@ from trainer.tables import dense_indices
 NUM_LISTED = 200
 """Strongest neighbours of a history that are listed, of each kind."""
 KINDS = ("transitions", "cooccurrences")
-TERMS_PER_KIND = 4
-_NONE = -30.0
+_NONE = -200.0  # its exponential is 0 in 32 bits
 """Log odds of what is not there."""
 
 
@@ -57,8 +57,8 @@ class NeighborBonus(tf.keras.layers.Layer):
             {kind: self.add_weight(f"{kind}_{name}", shape, dtype, "zeros", trainable=False) for kind in KINDS}
             for name, dtype in (("items", tf.int32), ("weights", tf.float32))
         )
-        self.constants = self.add_weight("constants", [self.num_constants], initializer="zeros", trainable=False)
-        self.constants.assign(self.no_constants)
+        none = tf.keras.initializers.Constant(self.no_constants)
+        self.constants = self.add_weight("constants", [self.num_constants], initializer=none, trainable=False)
 
     @property
     def no_constants(self) -> np.ndarray:

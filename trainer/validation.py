@@ -179,8 +179,7 @@ class Validation(tf.keras.callbacks.Callback):
             logits=_picked((part[1].numpy() for part in parts), is_there),
             terms=_picked((batch.terms.numpy() for batch in rows), is_there),
             is_target=_picked(is_target, is_there),
-            kinds=len(KINDS),
-            num_mixed=self._model.bonuses.neighbor.num_constants,
+            num_kinds=len(KINDS),
         )
         return fit_constants(listed, self._model.bonuses.first_constants, guess)
 

@@ -102,8 +102,7 @@ def mixture(num_rows, constants, seed=3, num_items=30, length=12):
         np.take_along_axis(logits, items, 1).ravel(),
         terms.reshape(-1, 9),
         (items == targets[:, np.newaxis]).ravel(),
-        kinds=2,
-        num_mixed=8,
+        num_kinds=2,
     )
 
 

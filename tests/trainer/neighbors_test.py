@@ -156,4 +156,4 @@ def test_a_fresh_neighbour_bonus_is_none(parts, tables, histories):
     fresh = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=4)
     fresh.fill(tables)
     repeat = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR, num_events=4)
-    assert Bonuses(repeat, fresh, temperature=1.0)(histories(*ROWS)).bonuses[:, 4:].numpy().max() < 1e-9
+    assert not Bonuses(repeat, fresh, temperature=1.0)(histories(*ROWS)).bonuses[:, 4:].numpy().any()
