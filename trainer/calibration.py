@@ -9,7 +9,6 @@ for popularity and bonus are added to the product.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
 """Shares of the inner product that are tried; at 0 the model is popularity and bonus."""
@@ -29,9 +28,9 @@ class Listed(NamedTuple):
     Attributes:
         weights: [rows] >= 0.
         normalizers: [rows] log of the sum of exp(logit) over the catalogue, without bonuses.
-        rows: [entries] int, each entry's row.
+        rows: [entries] int, each entry's row, ascending.
         logits: [entries] without bonuses.
-        terms: [entries, constants] what the constants multiply.
+        terms: [entries, constants] what the constants multiply; in 32 bits a fit takes half as long.
         is_target: [entries] whether the item is the row's.
         num_kinds: kinds of neighbours, which have the last constants, `TERMS_PER_KIND` each.
     """
@@ -76,21 +75,25 @@ def log_likelihood(
 
     `weights` [rows] sum to 1.
     """
-    rows = listed.rows
+    rows, precision = listed.rows, listed.terms.dtype
     bonuses, slopes = mixed_bonuses(listed, constants)
     shares = np.exp(listed.logits - listed.normalizers[rows])  # of the softmax without bonuses
     raised = shares * np.exp(bonuses)
     total = np.maximum(1.0 + np.bincount(rows, raised - shares, minlength=len(weights)), 1e-12)
-    chances = raised / total[rows]
-    own = np.bincount(rows, np.where(listed.is_target, bonuses, 0.0), minlength=len(weights))
+    chances = raised / total.astype(precision)[rows]
+    targets = np.flatnonzero(listed.is_target)
+    own = np.bincount(rows[targets], bonuses[targets], minlength=len(weights))
     ridge = _ridges(listed, len(constants))
     pull = constants - start
     value = float(weights @ (own - np.log(total)) - (ridge * pull) @ pull / 2)
-    gradient = (weights[rows] * (listed.is_target - chances)) @ slopes - ridge * pull
-    of_row = scipy.sparse.csr_matrix((chances, (rows, np.arange(len(rows)))), shape=(len(weights), len(rows)))
-    means = of_row @ slopes
-    squares = (slopes * (weights[rows] * chances)[:, np.newaxis]).T @ slopes
-    curvature = squares - (means * weights[:, np.newaxis]).T @ means
+    of_entries = weights.astype(precision)[rows]
+    gradient = (of_entries * (listed.is_target - chances)) @ slopes - ridge * pull
+    # With both roots of a row's weight in the slopes, their products over entries and over rows need no weights.
+    slopes *= np.sqrt(of_entries)[:, np.newaxis]
+    expected = slopes * chances[:, np.newaxis]
+    starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]][: len(rows)])
+    means = np.add.reduceat(expected, starts) if len(rows) else expected
+    curvature = expected.T @ slopes - means.T @ means
     return value, gradient, curvature + np.diag(ridge)
 
 
@@ -110,11 +113,14 @@ def mixed_bonuses(listed: Listed, constants: np.ndarray) -> tuple[np.ndarray, np
     """
     num_own = len(constants) - listed.num_kinds * TERMS_PER_KIND
     slopes = listed.terms.copy()
-    bonuses = np.clip(listed.terms[:, :num_own] @ constants[:num_own], -MAX_BONUS, MAX_BONUS)
-    mixed = slopes[:, num_own:].reshape(len(slopes), listed.num_kinds, TERMS_PER_KIND)
-    log_odds = np.einsum("ekt,kt->ek", mixed, constants[num_own:].reshape(-1, TERMS_PER_KIND))
-    odds = mixed[:, :, 0] * np.exp(np.minimum(log_odds, MAX_BONUS))
-    total = 1.0 + odds.sum(axis=1)
-    shares = odds / total[:, np.newaxis]
-    slopes[:, num_own:] *= np.repeat(shares, TERMS_PER_KIND, axis=1)
+    bonuses = np.clip(listed.terms[:, :num_own] @ constants[:num_own].astype(slopes.dtype), -MAX_BONUS, MAX_BONUS)
+    kinds = [slice(start, start + TERMS_PER_KIND) for start in range(num_own, len(constants), TERMS_PER_KIND)]
+    odds = [
+        listed.terms[:, kind.start]
+        * np.exp(np.minimum(listed.terms[:, kind] @ constants[kind].astype(slopes.dtype), MAX_BONUS))
+        for kind in kinds
+    ]
+    total = 1.0 + sum(odds)
+    for kind, part in zip(kinds, odds, strict=True):
+        slopes[:, kind] *= (part / total)[:, np.newaxis]
     return bonuses + np.log(total), slopes

@@ -128,11 +128,12 @@ class Validation(tf.keras.callbacks.Callback):
     def _measure(self) -> None:
         vectors, popularity = self._catalog()
         rows = [self._read(*parts, vectors) for parts in zip(self._batches, self._neighbors, strict=True)]
+        listed = self._listed(rows)
         base = self._recalls(rows, popularity, 0.0, self._model.bonuses.no_constants)
         popularity = popularity + self._trends
         trials, constants = [], self._model.bonuses.first_constants
         for scale in SCALES:
-            constants = self._fit(rows, popularity, scale, constants)
+            constants = self._fit(listed, rows, popularity, scale, constants)
             found = self._recalls(rows, popularity, scale, constants)
             trials.append((_score(found, base), scale, constants, found))
         least = (1 - _TOLERANCE) * max(score for score, *_ in trials)
@@ -168,19 +169,27 @@ class Validation(tf.keras.callbacks.Callback):
         joined = tf.concat(blocks, axis=0)
         return joined[:, :-1] / self._temperature, joined[:, -1] / self._temperature
 
-    def _fit(self, rows: list[_Rows], popularity: tf.Tensor, scale: float, guess: np.ndarray) -> np.ndarray:
-        parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
-        is_there = [batch.is_there.numpy() for batch in rows]
+    def _listed(self, rows: list[_Rows]) -> Listed:
+        """Without logits, which depend on the scale."""
+        masks = [batch.is_there.numpy() for batch in rows]
         is_target = [(batch.places == batch.targets[:, tf.newaxis]).numpy() for batch in rows]
-        listed = Listed(
+        return Listed(
             weights=self._weights,
-            normalizers=np.concatenate([part[0].numpy() for part in parts]),
-            rows=np.repeat(np.arange(len(self._weights)), np.concatenate([mask.sum(axis=1) for mask in is_there])),
-            logits=_picked((part[1].numpy() for part in parts), is_there),
-            terms=_picked((batch.terms.numpy() for batch in rows), is_there),
-            is_target=_picked(is_target, is_there),
+            normalizers=np.zeros(0),
+            rows=np.repeat(np.arange(len(self._weights)), np.concatenate([mask.sum(axis=1) for mask in masks])),
+            logits=np.zeros(0),
+            terms=_picked([batch.terms.numpy() for batch in rows], masks),
+            is_target=_picked(is_target, masks),
             num_kinds=len(KINDS),
         )
+
+    def _fit(
+        self, listed: Listed, rows: list[_Rows], popularity: tf.Tensor, scale: float, guess: np.ndarray
+    ) -> np.ndarray:
+        parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
+        normalizers, logits = ([part[place].numpy() for part in parts] for place in (0, 1))
+        logits = _picked(logits, [batch.is_there.numpy() for batch in rows])
+        listed = listed._replace(normalizers=np.concatenate(normalizers), logits=logits)
         return fit_constants(listed, self._model.bonuses.first_constants, guess)
 
     def _recalls(
@@ -250,9 +259,9 @@ class Validation(tf.keras.callbacks.Callback):
         return of_all - 0.5, tf.where(is_repeat, float("nan"), of_new - 0.5)
 
 
-def _picked(arrays: Iterable[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:
+def _picked(arrays: list[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:
     """[entries, ...] of arrays [b, n, ...], row by row."""
-    return np.concatenate([array[mask] for array, mask in zip(arrays, masks, strict=True)]).astype(np.float64)
+    return np.concatenate([array[mask] for array, mask in zip(arrays, masks, strict=True)])
 
 
 def _before(scores: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
