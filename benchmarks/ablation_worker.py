@@ -35,9 +35,9 @@ from tfx_pipeline.run_record import read_last_run
 from trainer.advertisers import advertiser_feature
 from trainer.config import TrainerConfig
 from trainer.export import export_towers
+from trainer.fit import fit
 from trainer.inputs import training_spec
 from trainer.run import build_model
-from trainer.run import fit
 
 Found = dict[str, Any]
 

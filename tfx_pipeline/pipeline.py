@@ -41,6 +41,7 @@ class Places:
         artifacts: TFX's pipeline root.
         metadata: ML Metadata's SQLite file.
         serving: `<serving>/<version>` is pushed.
+        training: a training in progress.
     """
 
     dataset: Path
@@ -48,11 +49,14 @@ class Places:
     artifacts: Path
     metadata: Path
     serving: Path
+    training: Path
 
     @classmethod
     def below(cls, root: Path, *, dataset: Path, schema_file: Path) -> "Places":
         """The fixed layout of a root folder."""
-        return cls(dataset, schema_file, root / "artifacts", root / METADATA_FILE, serving_folder(root))
+        return cls(
+            dataset, schema_file, root / "artifacts", root / METADATA_FILE, serving_folder(root), root / "training"
+        )
 
 
 class _Data(NamedTuple):
@@ -102,7 +106,7 @@ def create_pipeline(
         after=data.validator,
         are_histories_alike=config.examples.are_histories_alike,
     )
-    model = _model(data, schema, config, gate=health.gate)
+    model = _model(data, schema, config, places, gate=health.gate)
     retrieval = _retrieval(data, model, config, places=places, run_id=run_id)
     return tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
@@ -135,7 +139,7 @@ def _data(places: Places, schema: schema_pb2.Schema, config: RunConfig) -> _Data
     return _Data(example_gen, statistics_gen, schema_gen, validator)
 
 
-def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, *, gate: BaseNode) -> _Model:
+def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, places: Places, *, gate: BaseNode) -> _Model:
     schema_text = text_format.MessageToString(schema)
 
     # Builds vocabularies and scales from train and catalog, and the graph that both towers and serving use.
@@ -160,6 +164,7 @@ def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, *, gate: B
         custom_config={
             "config": json.dumps(config.trainer.to_dict()),
             "schema": schema_text,
+            "folder": str(places.training),
             "code_digest": digest.code_digest(digest.TRAINER_CODE),
         },
     )

@@ -79,6 +79,7 @@ class TrainerConfig:
         learning_rate_schedule: `constant`, or `cosine`: both rates fall to 0 at the last step.
         warmup_steps: in which both rates rise from 0.
         clip_norm: gradients' global norm, at most.
+        checkpoint_every_s: seconds between saves of the whole training, from which one that was killed goes on.
         seed: of initial weights, shuffling and dropout.
     """
 
@@ -131,6 +132,7 @@ class TrainerConfig:
     learning_rate_schedule: str = "constant"
     warmup_steps: int = 0
     clip_norm: float = 10.0
+    checkpoint_every_s: float = 120.0
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -179,6 +181,7 @@ class TrainerConfig:
             "add_to_cart_weight",
             "value_weight",
             "warmup_steps",
+            "checkpoint_every_s",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"trainer.{name} must not be negative. Received: {getattr(self, name)}")

@@ -14,6 +14,7 @@ from trainer.inputs import USER_WEIGHT
 from trainer.model import ConversionModel
 from trainer.optimizers import current_rate
 from trainer.tables import Features
+from trainer.training_file import TENSORBOARD_FOLDER
 from trainer.training_file import TRAINING_FILE
 
 NUM_POINTS = 100
@@ -24,7 +25,7 @@ _NORM_ROWS = 100_000
 _TABLE = re.compile(r"table_(\w+)")
 _PROBE_SCAN = 20_480
 _READ_BATCH = 1024
-_TENSORBOARD_FOLDER = "tensorboard"
+_KINDS = ("steps", "validations")
 
 Point = dict[str, float | int | bool | None]
 
@@ -66,7 +67,7 @@ class Curves(tf.keras.callbacks.Callback):
         model: in training, compiled.
         probes: from `read_probes`, at least one.
         total_steps: of the training, at most.
-        folder: of the training; what an earlier attempt left there is replaced, for a training starts again.
+        folder: of the training; what an earlier attempt left there is replaced, but for what `restore` brings.
         every_steps: steps between points; by default as many as make `NUM_POINTS`, 10 at least.
     """
 
@@ -86,7 +87,7 @@ class Curves(tf.keras.callbacks.Callback):
         self._probes = probes
         self._every_steps = every_steps or max(_MIN_EVERY_STEPS, total_steps // NUM_POINTS)
         self._file = folder / TRAINING_FILE
-        self._events = folder / _TENSORBOARD_FOLDER
+        self._events = folder / TENSORBOARD_FOLDER
         self._step = 0
         self._written: dict[str, Any] = {
             "total_steps": total_steps,
@@ -99,12 +100,25 @@ class Curves(tf.keras.callbacks.Callback):
         }
         self._loss = _loss_of(model, next(iter(probes.values())))
 
+    def state(self) -> dict[str, Any]:
+        """What is written, for a training that resumes."""
+        return {"step": self._step, "steps": self._written["steps"], "validations": self._written["validations"]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` gave."""
+        self._step = state["step"]
+        self._written |= {kind: state[kind] for kind in _KINDS}
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Drops the events of an earlier attempt and measures the start."""
+        """Drops the events of an earlier attempt, but for what was restored, and measures the start."""
         if self._events.is_dir():
             tf.io.gfile.rmtree(str(self._events))
         self._writer = tf.summary.create_file_writer(str(self._events))
-        self._add({})
+        for kind in _KINDS:
+            for point in self._written[kind]:
+                self._write_event(kind, point)
+        if not self._step:
+            self._add({})
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds a point when it is time."""
@@ -132,11 +146,15 @@ class Curves(tf.keras.callbacks.Callback):
 
     def _append(self, kind: str, values: Point) -> None:
         self._written[kind].append({"step": self._step, **{name: _finite(value) for name, value in values.items()}})
-        with self._writer.as_default(step=self._step):
-            for name, value in values.items():
-                tf.summary.scalar(f"{kind}/{name}", math.nan if value is None else float(value))
+        self._write_event(kind, self._written[kind][-1])
         self._writer.flush()
         self._save()
+
+    def _write_event(self, kind: str, point: Point) -> None:
+        with self._writer.as_default(step=point["step"]):
+            for name in point.keys() - {"step"}:
+                value = point[name]
+                tf.summary.scalar(f"{kind}/{name}", math.nan if value is None else float(value))
 
     def _save(self) -> None:
         """Under a temporary name first, so that a kill leaves the file before."""

@@ -86,17 +86,18 @@ class Hiding(NamedTuple):
     events: tf.Tensor
 
 
-def hide(features: Features, *, share: float) -> Hiding:
+def hide(features: Features, *, share: float, random: tf.random.Generator) -> Hiding:
     """Hides each action with chance `share`, and chooses one of a row's hidden actions evenly.
 
     Args:
         features: transformed, `history_item_id_xf` and `history_event_xf` ragged [batch, n].
         share: in [0, 1).
+        random: of the draws.
     """
     items = dense_indices(features["history_item_id_xf"])
     events = dense_indices(features["history_event_xf"])
     is_known = items != PADDING
-    draw = tf.random.uniform(tf.shape(items))
+    draw = random.uniform(tf.shape(items))
     is_hidden = is_known & (draw < share)
     # Among the hidden the draws are even on [0, share): the greatest is a fair choice. The first column is no action.
     choice = tf.argmax(tf.pad(tf.where(is_hidden, draw + 1.0, 0.0), [[0, 0], [1, 0]]), axis=1)

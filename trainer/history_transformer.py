@@ -28,6 +28,7 @@ class HistoryTransformer(tf.keras.layers.Layer):
         content: features of the items in a history that are read beside their ids.
         catalog: where they are looked up.
         config: `transformer_layers`, `transformer_heads`, `dropout`.
+        random: of the dropout.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class HistoryTransformer(tf.keras.layers.Layer):
         content: tuple[Feature, ...],
         catalog: CatalogTable,
         config: TrainerConfig,
+        *,
+        random: tf.random.Generator,
     ) -> None:
         super().__init__(name="history_transformer")
         self._item = groups["history_item_id"]
@@ -49,7 +52,7 @@ class HistoryTransformer(tf.keras.layers.Layer):
         self._of_item = tf.keras.layers.Dense(width, use_bias=False)
         self._of_event = tf.keras.layers.Dense(width, use_bias=False)
         self._of_age = tf.keras.layers.Embedding(NUM_AGE_BUCKETS, width, name="table_transformer_age")
-        self._blocks = [_Block(config, name=f"block_{i}") for i in range(config.transformer_layers)]
+        self._blocks = [_Block(config, random=random, name=f"block_{i}") for i in range(config.transformer_layers)]
         self._last_norm = tf.keras.layers.LayerNormalization()
 
     def call(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
@@ -76,16 +79,21 @@ class HistoryTransformer(tf.keras.layers.Layer):
 class _Block(tf.keras.layers.Layer):
     """Attention among the actions that are seen, then a dense layer on each; both added to their input."""
 
-    def __init__(self, config: TrainerConfig, *, name: str) -> None:
+    def __init__(self, config: TrainerConfig, *, random: tf.random.Generator, name: str) -> None:
         super().__init__(name=name)
         width, heads = config.item_dim, config.transformer_heads
         self._norms = [tf.keras.layers.LayerNormalization() for _ in range(2)]
-        self._attention = tf.keras.layers.MultiHeadAttention(heads, max(1, width // heads), dropout=config.dropout)
+        self._attention = tf.keras.layers.MultiHeadAttention(heads, max(1, width // heads))
+        self._dropout = config.dropout
+        self._random = random
         self._inner = tf.keras.layers.Dense(2 * width, activation="relu")
         self._outer = tf.keras.layers.Dense(width)
 
     def call(self, tokens: tf.Tensor, seen: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[batch, n, width] and [batch, n] bool -> [batch, n, width]."""
         normal = self._norms[0](tokens)
-        tokens += self._attention(normal, normal, attention_mask=seen[:, tf.newaxis, :], training=training)
+        found = self._attention(normal, normal, attention_mask=seen[:, tf.newaxis, :])
+        if training and self._dropout:
+            found = tf.nn.experimental.general_dropout(found, self._dropout, self._random.uniform)
+        tokens += found
         return tokens + self._outer(self._inner(self._norms[1](tokens)))

@@ -72,17 +72,19 @@ def training_batches(
     user_balance: float,
     max_history: int,
     seed: int,
+    first: int = 0,
 ) -> tf.data.Dataset:
-    """One shuffled pass over the rows that are trained on, in whole batches.
+    """Passes without end over the rows that are trained on, each shuffled anew, in whole batches.
 
     Args:
         files: gzipped TFRecords of transformed examples.
         spec: from `training_spec`.
         split: what is held out.
-        batch_size: rows; what is left over at the end of a pass comes another pass, for each pass is shuffled anew.
+        batch_size: rows, at most those that are trained on; what is left over at the end of a pass comes another pass.
         user_balance: a row of a user with n rows weighs `n ** -user_balance`.
         max_history: latest actions of a history that are kept.
-        seed: of the shuffle.
+        seed: of the shuffles.
+        first: batches that are left out, as if they had been read before.
 
     Returns:
         Dicts of [batch] tensors and, for lists, RaggedTensors; `USER_WEIGHT` [batch] float32 is among them.
@@ -94,15 +96,16 @@ def training_batches(
         features = latest_actions(tf.io.parse_example(batch, spec), max_history)
         return {**features, USER_WEIGHT: tf.gather(weights, users % _USER_BUCKETS)}
 
-    return (
-        _records(files)
-        .map(lambda batch: tf.boolean_mask(batch, _moment_of(batch) < split.boundary_us))
-        .unbatch()
-        .shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
-        .batch(batch_size, drop_remainder=True)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(2)
-    )
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        rows = (
+            _records(files).map(lambda batch: tf.boolean_mask(batch, _moment_of(batch) < split.boundary_us)).unbatch()
+        )
+        shuffled = rows.shuffle(_SHUFFLE_BUFFER, seed=seed + number, reshuffle_each_iteration=False)
+        return shuffled.batch(batch_size, drop_remainder=True)
+
+    pass_number, place = divmod(first, split.num_train // batch_size)
+    passes = tf.data.Dataset.range(pass_number, tf.int64.max).flat_map(one_pass)
+    return passes.skip(place).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 def validation_batches(

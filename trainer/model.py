@@ -90,12 +90,15 @@ class ConversionModel(tfrs.models.Model):
         self._config = config
         self.temperature = config.temperature
         self._tables = EmbeddingTables(sizes, config)
+        # Its state is a variable, so that a checkpoint has it and a resumed training draws what an uninterrupted one draws.
+        self._random = tf.random.Generator.from_seed(config.seed)
         self.catalog = catalog
         self._sampler = NegativeSampler(
             catalog,
             config,
             rate_floor=rate_floor,
             impression_rates=np.zeros(catalog.num_items) if impression_rates is None else impression_rates,
+            random=self._random,
         )
         is_conversion = [event in tables.CONVERSIONS for event in events]
         self.conversion_events = tf.constant(
@@ -104,8 +107,10 @@ class ConversionModel(tfrs.models.Model):
         self._event_weights = tf.constant([0.0, *(event_weight(event, config) for event in events)], tf.float32)
         self._task_heads = tf.constant([CONVERSION_HEAD, config.num_heads - 1])  # of conversions, of engagements
         self._event_heads = tf.gather(self._task_heads, [0, *(int(not found) for found in is_conversion)])
-        self.query_tower = QueryTower(groups, self._tables, catalog, config)
-        self.item_tower = ItemTower(groups, self._tables, config, rate_floor=rate_floor, num_items=catalog.num_items)
+        self.query_tower = QueryTower(groups, self._tables, catalog, config, random=self._random)
+        self.item_tower = ItemTower(
+            groups, self._tables, config, rate_floor=rate_floor, num_items=catalog.num_items, random=self._random
+        )
         self.repeat_bonus = RepeatBonus(
             groups, self._tables, catalog, config, rate_floor=rate_floor, num_events=len(events) + 1
         )
@@ -154,7 +159,7 @@ class ConversionModel(tfrs.models.Model):
         )
         positives, shown = [own], None
         if training:
-            hiding = hide(inputs, share=config.history_dropout)
+            hiding = hide(inputs, share=config.history_dropout, random=self._random)
             shown = hiding.shown
             if config.reconstruction_weight:
                 positives.append(self._hidden_positives(inputs, hiding, negatives.items))

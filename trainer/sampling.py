@@ -19,14 +19,22 @@ class NegativeSampler(tf.Module):
         config: `impression_negatives` and `uniform_negatives`.
         rate_floor: popularity of an item without train positives.
         impression_rates: [num_items] g_j; all 0: no impressions are drawn.
+        random: of the draws.
     """
 
     def __init__(
-        self, catalog: CatalogTable, config: TrainerConfig, *, rate_floor: float, impression_rates: np.ndarray
+        self,
+        catalog: CatalogTable,
+        config: TrainerConfig,
+        *,
+        rate_floor: float,
+        impression_rates: np.ndarray,
+        random: tf.random.Generator,
     ) -> None:
         super().__init__(name="negatives")
         self._catalog = catalog
         self._rate_floor = rate_floor
+        self._random = random
         self._num_uniform = config.uniform_negatives
         total = float(impression_rates.sum())
         self._num_impressions = config.impression_negatives if total > 0 else 0
@@ -42,10 +50,10 @@ class NegativeSampler(tf.Module):
 
     def draw(self) -> tf.Tensor:
         """[num_draws] int64 items, impressions first."""
-        uniform = tf.random.uniform([self._num_uniform], PADDING + 1, self._catalog.num_items, tf.int64)
+        uniform = self._random.uniform([self._num_uniform], PADDING + 1, self._catalog.num_items, tf.int64)
         if self._sums is None:
             return uniform
-        places = tf.random.uniform([self._num_impressions], 0.0, self._sums[-1], tf.float64)
+        places = self._random.uniform([self._num_impressions], 0.0, self._sums[-1], tf.float64)
         shown = tf.searchsorted(self._sums, places, side="right", out_type=tf.int64)
         return tf.concat([tf.minimum(shown, self._catalog.num_items - 1), uniform], axis=0)
 

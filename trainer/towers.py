@@ -27,13 +27,14 @@ class CrossAndDense(tf.keras.layers.Layer):
     conversion retrieval (see the README). With `heads=multi`, two linear maps of the same layers' output.
     """
 
-    def __init__(self, config: TrainerConfig, *, name: str) -> None:
+    def __init__(self, config: TrainerConfig, *, random: tf.random.Generator, name: str) -> None:
         super().__init__(name=name)
         self._architecture = config.architecture
         rank = config.cross_projection_dim or None
         self._crosses = [tfrs.layers.dcn.Cross(projection_dim=rank) for _ in range(config.num_cross_layers)]
         self._stack = [tf.keras.layers.Dense(units, activation="relu") for units in config.dense_units]
-        self._dropout = tf.keras.layers.Dropout(config.dropout)
+        self._dropout = config.dropout
+        self._random = random
         # Starts near zero: the first logits are the popularity's alone.
         near_zero = tf.keras.initializers.RandomNormal(stddev=0.01)
         self._output_shape = [-1, config.num_heads, config.output_dim]
@@ -60,7 +61,9 @@ class CrossAndDense(tf.keras.layers.Layer):
                 dense = layer(dense)
         combined = {"parallel": lambda: tf.concat([crossed, dense], axis=1), "cross": lambda: crossed}
         mixed = combined.get(self._architecture, lambda: dense)()
-        heads = tf.reshape(self._head(self._dropout(mixed, training=training)), self._output_shape)
+        if training and self._dropout:
+            mixed = tf.nn.experimental.general_dropout(mixed, self._dropout, self._random.uniform)
+        heads = tf.reshape(self._head(mixed), self._output_shape)
         return heads + own[:, tf.newaxis, :]
 
 
@@ -82,6 +85,7 @@ class ItemTower(tf.keras.layers.Layer):
         config: `use_performance`, `item_dropout` and sizes.
         rate_floor: taken for an item without train positives, > 0.
         num_items: entries of the item table.
+        random: of what training hides.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class ItemTower(tf.keras.layers.Layer):
         *,
         rate_floor: float,
         num_items: int,
+        random: tf.random.Generator,
     ) -> None:
         super().__init__(name="item_tower")
         self.trends = self.add_weight("trends", [num_items], initializer="zeros", trainable=False)
@@ -103,7 +108,8 @@ class ItemTower(tf.keras.layers.Layer):
         self._temperature = config.temperature
         self._tables = tables
         self._item_dropout = config.item_dropout
-        self._body = CrossAndDense(config, name="item_body")
+        self._random = random
+        self._body = CrossAndDense(config, random=random, name="item_body")
         self._item = groups[ITEM_VOCABULARY]
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
@@ -119,7 +125,7 @@ class ItemTower(tf.keras.layers.Layer):
         key = f"{ITEM_VOCABULARY}_xf"
         trends = tf.gather(self.trends, features[key])
         if training and self._item_dropout > 0:
-            shown = tf.random.uniform(tf.shape(features[key])) >= self._item_dropout
+            shown = self._random.uniform(tf.shape(features[key])) >= self._item_dropout
             features[key] = tf.where(shown, features[key], PADDING)
         parts = [embed(feature, features[feature.transformed_name], self._tables) for feature in self._features]
         own = self._tables.identity(self._tables.lookup(self._item, features[key]))
@@ -139,10 +145,17 @@ class QueryTower(tf.keras.layers.Layer):
         tables: shared with the item tower.
         catalog: content of the items in a history.
         config: `history_content`, `max_history` and sizes.
+        random: of what training hides.
     """
 
     def __init__(
-        self, groups: FeatureGroups, tables: EmbeddingTables, catalog: CatalogTable, config: TrainerConfig
+        self,
+        groups: FeatureGroups,
+        tables: EmbeddingTables,
+        catalog: CatalogTable,
+        config: TrainerConfig,
+        *,
+        random: tf.random.Generator,
     ) -> None:
         super().__init__(name="query_tower")
         self._features = groups.of_role("query", "context")
@@ -152,8 +165,8 @@ class QueryTower(tf.keras.layers.Layer):
         self._history = HistoryPooling(groups, tables, content, catalog)
         self._transformer = None
         if config.history_encoder == "transformer":
-            self._transformer = HistoryTransformer(groups, tables, content, catalog, config)
-        self._body = CrossAndDense(config, name="query_body")
+            self._transformer = HistoryTransformer(groups, tables, content, catalog, config, random=random)
+        self._body = CrossAndDense(config, random=random, name="query_body")
         self.scale = self.add_weight("scale", [], initializer="ones", trainable=False)
 
     def call(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:

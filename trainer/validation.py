@@ -110,10 +110,19 @@ class Validation(tf.keras.callbacks.Callback):
         self._steps = self._since_best = 0
         self._best = -np.inf
 
+    def state(self) -> dict[str, Any]:
+        """What decides when a training stops, and on which weights."""
+        return {"steps": self._steps, "since_best": self._since_best, "best": self._best}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what `state` gave."""
+        self._steps, self._since_best, self._best = state["steps"], state["since_best"], state["best"]
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Measures the start."""
         self._neighbors = [self._near(batch) for batch in self._batches]
-        self._measure()
+        if not self._steps:
+            self._measure()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures when it is time."""

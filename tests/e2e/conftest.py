@@ -25,6 +25,7 @@ _MARKET = (
     "--set=source.num_categories=10",
     "--set=trainer.epochs=6",
     "--set=trainer.batch_size=512",
+    "--set=trainer.checkpoint_every_s=0",
 )
 
 
@@ -55,7 +56,7 @@ class Runner:
         Args:
             component: its name as the console shows it.
             arguments: further ones of the command line.
-            after: kills only when the component has printed a line with this text.
+            after: kills only when the component has printed a line that this regular expression finds.
         """
         process = subprocess.Popen(
             [*self._command, *arguments],
@@ -71,7 +72,7 @@ class Runner:
         for line in process.stderr or ():
             said += line
             is_running = is_running or re.search(rf"\] {component}$", line.rstrip()) is not None
-            if is_running and after in line:
+            if is_running and re.search(after, line):
                 os.killpg(process.pid, signal.SIGKILL)
                 break
         process.wait(timeout=60)
@@ -112,7 +113,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
     """Trained once for all files that need it, which run in one process; only `simulated_market_test` writes to its root."""
     runner = Runner(tmp_path_factory.mktemp("market") / "root", *_MARKET)
     versions = []
-    for component, after in (("MarketplaceExampleGen", ""), ("Trainer", "Training on")):
+    for component, after in (("MarketplaceExampleGen", ""), ("Trainer", "Validation at step [1-9]")):
         runner.kill_in(component, after=after)
         versions.append(runner.versions)
     return Simulated(runner, versions, runner.run())

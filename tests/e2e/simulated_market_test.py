@@ -52,6 +52,17 @@ def test_the_resumed_run_does_not_repeat_finished_components(simulated: Any) -> 
     assert int(seconds.group(1)) <= 2
 
 
+def test_the_resumed_training_goes_on_after_its_last_save(runner: Any, simulated: Any) -> None:
+    resumed = re.search(r"Training resumes after step (\d+) of (\d+)", simulated.finished.stderr)
+    assert resumed
+    assert 0 < int(resumed.group(1)) < int(resumed.group(2))
+    assert not (runner.root / "training").exists()
+    (written,) = (runner.root / "artifacts" / "Trainer" / "model_run").glob("*/training.json")
+    curves = json.loads(written.read_text())
+    steps = [point["step"] for point in curves["steps"]]
+    assert steps == list(range(0, curves["num_steps"] + 1, curves["every_steps"]))
+
+
 def test_the_model_beats_popularity_and_not_the_best_possible(metrics: dict) -> None:
     values = metrics["eval"]["all"]
     assert values["num_rows"] > 200

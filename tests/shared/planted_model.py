@@ -34,12 +34,12 @@ def trained(market, small_config, tmp_path_factory):
     import tensorflow as tf
 
     from trainer.export import export_towers
+    from trainer.fit import fill_neighbors
     from trainer.inputs import split_by_time
     from trainer.inputs import training_batches
     from trainer.inputs import training_spec
     from trainer.optimizers import optimizers
     from trainer.run import build_model
-    from trainer.run import fill_neighbors
 
     folder = tmp_path_factory.mktemp("trained")
     config = small_config(learning_rate=0.01, seed=3)
@@ -61,7 +61,7 @@ def trained(market, small_config, tmp_path_factory):
     fill_neighbors(model, split.rows, config)
     model.bonuses.neighbor.constants.assign([0.1, 0.2, 0.1, 0.05, 0.3, 0.1, -0.1, 0.05])
     batches = training_batches(files, spec, split, **sampling)
-    for inputs in batches.repeat().take(100):
+    for inputs in batches.take(100):
         step(inputs)
     after = float(model.compute_loss(batch))
     export_towers(model, market.tf_transform, market.groups, str(folder / "towers"))

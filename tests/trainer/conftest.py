@@ -1,5 +1,6 @@
 """What parts of the model are built on, without a market: tables and a catalogue of popularity alone."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,3 +66,15 @@ def histories():
         }
 
     return build
+
+
+@pytest.fixture
+def eager():
+    """For a few steps on a few rows, building graphs would take most of the time."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not apply to tf.data functions", UserWarning)
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)

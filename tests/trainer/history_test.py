@@ -13,8 +13,8 @@ def features(items):
 
 
 def hidden(items, *, share):
-    tf.random.set_seed(5)
-    return tuple(value.numpy() for value in hide(features(items), share=share))
+    random = tf.random.Generator.from_seed(5)
+    return tuple(value.numpy() for value in hide(features(items), share=share, random=random))
 
 
 ROWS = 20_000

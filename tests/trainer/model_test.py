@@ -130,7 +130,11 @@ def _with_impressions(market, config):
     rates = np.zeros(25, np.float32)
     rates[[3, 4]] = 0.75, 0.25
     model._sampler = NegativeSampler(
-        model.catalog, config, rate_floor=model._sampler._rate_floor, impression_rates=rates
+        model.catalog,
+        config,
+        rate_floor=model._sampler._rate_floor,
+        impression_rates=rates,
+        random=tf.random.Generator.from_seed(1),
     )
     return model
 
@@ -214,7 +218,7 @@ def test_hidden_actions_are_positives_in_training(market, plain_model, monkeypat
     events = market.tf_transform.vocabulary_by_name("history_event")
     assert events == [b"purchase", b"click"]
     hiding = hiding_of_firsts(batch)
-    monkeypatch.setattr(model_module, "hide", lambda features, share: hiding)
+    monkeypatch.setattr(model_module, "hide", lambda *_, **__: hiding)
     found = float(plain_model.compute_loss(batch, training=True))
     assert found == pytest.approx(plain_loss(plain_model, batch, hiding=hiding), rel=1e-4)
     assert found != pytest.approx(plain_loss(plain_model, batch), rel=5e-3)
@@ -224,7 +228,7 @@ def test_hidden_actions_teach_the_towers_and_not_the_bonus(market, plain_model, 
     batch = market.batch(16)
     weightless = {"task": tf.fill([16], "engagement"), "click_duration_s": tf.zeros([16])}  # a click of no time
     hiding = hiding_of_firsts(batch)
-    monkeypatch.setattr(model_module, "hide", lambda features, share: hiding)
+    monkeypatch.setattr(model_module, "hide", lambda *_, **__: hiding)
     moved = {}
     for name, changes in (("rows and hidden actions", {}), ("hidden actions", weightless)):
         with tf.GradientTape() as tape:

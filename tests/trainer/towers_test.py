@@ -11,7 +11,7 @@ from trainer.towers import HistoryPooling
     [("parallel", 5 + 8), ("sequential", 8), ("cross", 5), ("dense", 8)],  # 5 inputs, a dense stack that ends in 8
 )
 def test_the_head_reads_what_the_architecture_says(small_config, architecture, width):
-    body = CrossAndDense(small_config(architecture=architecture), name="body")
+    body = CrossAndDense(small_config(architecture=architecture), random=tf.random.Generator.from_seed(1), name="body")
     body(tf.ones([2, 5]), tf.zeros([2, 8]))
     assert body.get_weights()[-1].shape == (width, 8)  # the head comes last and has no bias
 
@@ -19,7 +19,7 @@ def test_the_head_reads_what_the_architecture_says(small_config, architecture, w
 def test_parallel_concatenates_cross_and_dense(small_config):
     # With one Cross layer x1 = x0 * (W x0 + b) + x0, and one dense layer relu(x0 K + c), by numpy.
     config = small_config(architecture="parallel", num_cross_layers=1, dense_units=(3,))
-    body = CrossAndDense(config, name="body")
+    body = CrossAndDense(config, random=tf.random.Generator.from_seed(1), name="body")
     x0 = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     own = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
     found = body(tf.constant(x0), tf.constant(own)).numpy()[:, 0]

@@ -1,12 +1,12 @@
 import json
 import logging
-import warnings
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from trainer.export import Towers
+from trainer.fit import fit
 from trainer.history import latest_actions
 from trainer.inputs import MIN_VALIDATION_ROWS
 from trainer.inputs import USER_WEIGHT
@@ -15,7 +15,6 @@ from trainer.inputs import training_batches
 from trainer.inputs import training_spec
 from trainer.inputs import validation_batches
 from trainer.run import build_model
-from trainer.run import fit
 from trainer.training_file import TRAINING_FILE
 from trainer.trends import trends
 from trainer.validation import Validation
@@ -31,12 +30,16 @@ def files(market):
     return market.transformed_files["train"]
 
 
+def one_pass(files, spec, split, **sampling):
+    return training_batches(files, spec, split, **sampling).take(split.num_train // sampling["batch_size"])
+
+
 def test_the_latest_rows_are_held_out_and_the_rest_is_trained_on(files, spec):
     split = split_by_time(files, share=0.5)
     held_out = validation_batches(files, spec, split, max_rows=10_000, max_history=100)
     with_time = {**spec, "timestamp_us": tf.io.FixedLenFeature([], tf.int64)}
     sampling = {"batch_size": 1, "user_balance": 0.5, "max_history": 100, "seed": 1}
-    trained = [int(row["timestamp_us"][0]) for row in training_batches(files, with_time, split, **sampling)]
+    trained = [int(row["timestamp_us"][0]) for row in one_pass(files, with_time, split, **sampling)]
     assert len(trained) == split.num_train == split.user_counts.sum()
     assert max(trained) < split.boundary_us
     assert {task for batch in held_out for task in batch["task"].numpy()} == {b"conversion"}
@@ -48,8 +51,7 @@ def test_a_row_weighs_by_its_users_rows(files, spec):
     named = {**spec, "user_id": tf.io.FixedLenFeature([], tf.string)}
     sampling = {"batch_size": 1, "user_balance": 0.5, "max_history": 100, "seed": 1}
     rows = [
-        (row["user_id"].numpy()[0], float(row[USER_WEIGHT][0]))
-        for row in training_batches(files, named, split, **sampling)
+        (row["user_id"].numpy()[0], float(row[USER_WEIGHT][0])) for row in one_pass(files, named, split, **sampling)
     ]
     users, counts = np.unique([user for user, _ in rows], return_counts=True)
     expected = dict(zip(users.tolist(), counts**-0.5, strict=True))
@@ -61,7 +63,7 @@ def test_training_and_validation_see_the_latest_of_a_history(files, spec):
 
     def histories(most):
         sampling = {"batch_size": 1, "user_balance": 0.5, "max_history": most, "seed": 1}
-        return [row["history_item_id_xf"].to_list()[0] for row in training_batches(files, spec, split, **sampling)]
+        return [row["history_item_id_xf"].to_list()[0] for row in one_pass(files, spec, split, **sampling)]
 
     whole, cut = histories(100), histories(2)
     assert max(map(len, whole)) > 2
@@ -183,16 +185,6 @@ def rank(scores, target, known):
     """Number of better items, and half of the ties."""
     others = [score for item, score in enumerate(scores) if item != target and item not in known]
     return sum(score > scores[target] for score in others) + sum(score == scores[target] for score in others) / 2
-
-
-@pytest.fixture
-def eager():
-    """For a few steps on a few rows, building graphs would take most of the time."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not apply to tf.data functions", UserWarning)
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
 
 
 @pytest.mark.usefixtures("eager")
