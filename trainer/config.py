@@ -73,6 +73,8 @@ class TrainerConfig:
         validations_per_epoch: how often the weights are measured.
         patience: training stops after so many measures without a better one.
         max_validation_rows: conversions that are measured, at most.
+        recall_cutoffs: results that recall is measured at to choose the weights and the scale of the inner product: as many as are
+            retrieved (see `trainer.validation`).
         max_steps: trains so many steps instead of `epochs`, when positive.
         learning_rate: of dense layers (Adam).
         table_learning_rate: of embedding tables (Adagrad).
@@ -126,6 +128,7 @@ class TrainerConfig:
     validations_per_epoch: int = 4
     patience: int = 6
     max_validation_rows: int = 2_000
+    recall_cutoffs: tuple[int, ...] = (50, 100, 200)
     max_steps: int = 0
     learning_rate: float = 0.001
     table_learning_rate: float = 0.05
@@ -137,7 +140,10 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Rejects values that no run could use."""
-        object.__setattr__(self, "dense_units", tuple(self.dense_units))
+        for name in ("dense_units", "recall_cutoffs"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.recall_cutoffs or min(self.recall_cutoffs) < 1:
+            raise ValueError(f"trainer.recall_cutoffs must be one or more counts >= 1. Received: {self.recall_cutoffs}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"trainer.{name} must be one of {choices}. Received: {getattr(self, name)!r}")
@@ -202,4 +208,5 @@ class TrainerConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**dataclasses.asdict(self), "dense_units": list(self.dense_units)}
+        lists = {"dense_units": list(self.dense_units), "recall_cutoffs": list(self.recall_cutoffs)}
+        return {**dataclasses.asdict(self), **lists}

@@ -108,6 +108,7 @@ def _validation(
         every_steps=max(1, steps_per_epoch // config.validations_per_epoch),
         patience=config.patience,
         checkpoint=str(folder / "checkpoints" / "best"),
+        cutoffs=config.recall_cutoffs,
         trends=current_trends(model, before, config),
         on_measured=curves.add_validation,
     )

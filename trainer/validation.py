@@ -28,8 +28,7 @@ from trainer.tables import dense_indices
 
 log = logging.getLogger(__name__)
 
-CUTOFFS = (50, 100, 200)
-"""Recall is the mean of these: one cutoff tells less, and tells it by chance. Below 1,000 items they shrink with the catalogue."""
+_FULL_CUTOFFS = 1_000  # items: in a smaller catalogue the cutoffs shrink with it
 MAX_ITEMS = 50_000
 """Most items that a target is ranked among; a seeded sample of a larger catalogue."""
 _BLOCK = 4096
@@ -63,9 +62,9 @@ class Validation(tf.keras.callbacks.Callback):
     constants of the bonuses, the least that retrieves within 3% of the best stands for the step (in the spirit of the rule
     of one standard error, Breiman et al., 1984): what is served later is further from the train rows than these rows are.
 
-    The measure is the product of two lifts, recall around 100 over popularity's: of all conversions, and of those on items that the
-    history does not hold. So a model that learns repeats at the cost of discovery does not win. Each user counts once. The
-    start, popularity with the repeat bonus, is a candidate too.
+    The measure is the product of two lifts, recall over popularity's: of all conversions, and of those on items that the history
+    does not hold. So a model that learns repeats at the cost of discovery does not win. Recall is the mean over a few cutoffs: one
+    tells less, and tells it by chance. Each user counts once. The start, popularity with the repeat bonus, is a candidate too.
 
     Args:
         model: in training.
@@ -73,6 +72,7 @@ class Validation(tf.keras.callbacks.Callback):
         every_steps: steps between measures.
         patience: measures without a better one before training stops.
         checkpoint: where the best weights are kept.
+        cutoffs: of recall; in a catalogue below 1,000 items they shrink with it.
         trends: [num_items] float32, what the items' popularity will have beside it once trained (see `trainer.trends`); none by
             default.
         on_measured: given each measure's recalls and popularity's, of all and of new, the scale and whether it is the best.
@@ -86,6 +86,7 @@ class Validation(tf.keras.callbacks.Callback):
         every_steps: int,
         patience: int,
         checkpoint: str,
+        cutoffs: tuple[int, ...] = (50, 100, 200),
         trends: np.ndarray | None = None,
         on_measured: Callable[[dict[str, Any]], None] = lambda values: None,
     ) -> None:
@@ -106,7 +107,7 @@ class Validation(tf.keras.callbacks.Callback):
             return_counts=True,
         )
         self._weights = 1.0 / counts[inverse]
-        self._cutoffs = [cutoff * min(1.0, len(self._items) / 1_000) for cutoff in CUTOFFS]
+        self._cutoffs = [cutoff * min(1.0, len(self._items) / _FULL_CUTOFFS) for cutoff in cutoffs]
         self._steps = self._since_best = 0
         self._best = -np.inf
 

@@ -98,6 +98,19 @@ def validation(trained, files, spec, tmp_path):
     return Validation(trained.model, batches, checkpoint=str(tmp_path / "best"), **options)
 
 
+@pytest.mark.parametrize("cutoffs", [(125,), (125, 500)])
+def test_recall_is_the_mean_over_the_cutoffs_which_shrink_with_a_small_catalogue(trained, validation, cutoffs):
+    assert trained.model.catalog.num_items - 1 == 24  # of 1,000: 3 and 12 places
+    built = Validation(
+        trained.model, validation._batches, every_steps=1, patience=1, checkpoint="unused", cutoffs=cutoffs
+    )
+    ranks = np.linspace(0.0, 24.0, len(built._weights))
+    ranks[::5] = np.nan  # which do not count
+    weights = np.where(np.isnan(ranks), 0.0, built._weights)
+    found = [weights[ranks < cutoff * 0.024].sum() / weights.sum() for cutoff in cutoffs]
+    assert built._recall(ranks) == pytest.approx(np.mean(found))
+
+
 def planted_trends(model):
     return np.linspace(-1.0, 1.0, model.catalog.num_items, dtype=np.float32)
 
