@@ -12,6 +12,7 @@ from scipy import sparse
 
 from benchmarks.index_environment import ROOT
 from benchmarks.index_environment import peers_python
+from benchmarks.peers_tfrs import plain_two_tower
 
 Scores = Callable[[slice], np.ndarray]
 """Of a block of the users that are asked: [block, items] float32."""
@@ -97,6 +98,10 @@ GRIDS: dict[str, tuple[Callable[..., Scores], list[dict[str, Any]]]] = {
             {"method": "bpr", "factors": 64, "iterations": 200, "learning_rate": 0.05, "log_popularity": p}
             for p in (0.0, 0.5, 1.0)
         ],
+    ),
+    "plain TFRS two-tower": (
+        plain_two_tower,
+        [{"epochs": epochs, "log_popularity": p} for epochs in (3, 10, 30) for p in (0.0, 1.0)],
     ),
 }
 """By name, the peer and the settings among which an earlier slice chooses."""

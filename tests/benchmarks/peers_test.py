@@ -9,6 +9,7 @@ from benchmarks.peers_methods import own_frequency
 from benchmarks.peers_methods import popularity
 from benchmarks.peers_tasks import Conversions
 from benchmarks.peers_tasks import earlier_task
+from benchmarks.peers_tfrs import plain_two_tower
 
 COUNTS = np.array([[2, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1], [0, 3, 1, 0]], np.float32)
 USERS = np.array([3, 0])
@@ -47,6 +48,20 @@ def test_ease_predicts_each_item_from_the_others():
         x = binary[:, others]
         weights[others, item] = np.linalg.solve(x.T @ x + 0.7 * np.eye(3), x.T @ binary[:, item])
     np.testing.assert_allclose(scores_of(ease, ridge=0.7), binary[USERS] @ weights, atol=1e-5)
+
+
+def test_the_plain_two_tower_learns_who_buys_what_and_adds_popularity():
+    """Two groups of users and of items, each user with half of the group's items."""
+    random = np.random.default_rng(0)
+    is_own = np.arange(40)[:, np.newaxis] % 2 == np.arange(20) % 2
+    counts = sparse.csr_matrix((is_own & (random.random((40, 20)) < 0.5)).astype(np.float32) * 2)
+    users, options = np.arange(40)[::-1], {"epochs": 60, "batch_size": 64}
+    scores = plain_two_tower(counts, users, **options)(slice(0, 40))
+    own = is_own[users]
+    assert scores[own].mean() > scores[~own].mean() + 1.0
+    raised = plain_two_tower(counts, users, **options, log_popularity=2.0)(slice(5, 7))
+    shares = np.asarray(counts.sum(axis=0)).ravel() / counts.sum()
+    np.testing.assert_allclose(raised - scores[5:7], np.tile(2 * np.log(shares), (2, 1)), atol=1e-3)
 
 
 def test_the_earlier_task_asks_users_with_a_past_about_known_items():
