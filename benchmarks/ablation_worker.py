@@ -56,9 +56,9 @@ def main() -> None:
 
 
 def _train_and_measure(run: RunRecord, config: TrainerConfig, needs: str, folder: Path, *, rows: int) -> Found:
-    transform = tft.TFTransformOutput(str(_uri(run, "Transform.transform_graph")))
-    groups = _groups(run)
-    transformed = _uri(run, "Transform.transformed_examples")
+    transform = tft.TFTransformOutput(str(artifact_folder(run, "Transform.transform_graph")))
+    groups = groups_of(run)
+    transformed = artifact_folder(run, "Transform.transformed_examples")
     train, catalog = (sorted(map(str, (transformed / f"Split-{name}").glob("*"))) for name in ("train", "catalog"))
     tf.keras.utils.set_random_seed(config.seed)
     model = build_model(transform, groups, catalog, config)
@@ -77,7 +77,7 @@ def _train_and_measure(run: RunRecord, config: TrainerConfig, needs: str, folder
 
 
 def _measured(run: RunRecord, towers: str, folder: Path, *, rows: int) -> Found:
-    examples = _uri(run, "MarketplaceExampleGen.examples")
+    examples = artifact_folder(run, "MarketplaceExampleGen.examples")
     names = ("train", "eval", "queries", "catalog")
     files = {name: sorted(map(str, (examples / f"Split-{name}").glob("*"))) for name in names}
     embedded = embed_catalog(beam.Pipeline(), towers=towers, files=files["catalog"], folder=folder / "catalog")
@@ -99,8 +99,9 @@ def _measured(run: RunRecord, towers: str, folder: Path, *, rows: int) -> Found:
     return {**by_name, "engagements": engagements[0] if engagements else None}
 
 
-def _groups(run: RunRecord) -> FeatureGroups:
-    (file,) = _uri(run, "ImportSchemaGen.schema").glob("*.pbtxt")
+def groups_of(run: RunRecord) -> FeatureGroups:
+    """Features of the schema of a run."""
+    (file,) = artifact_folder(run, "ImportSchemaGen.schema").glob("*.pbtxt")
     return feature_groups(text_format.Parse(file.read_text(), schema_pb2.Schema()))
 
 
@@ -110,7 +111,7 @@ def _has_engagements(files: list[str]) -> bool:
     return any(bool(tf.reduce_any(tf.io.parse_example(b, spec)["task"] == "engagement")) for b in batches)
 
 
-def _uri(run: RunRecord, key: str) -> Path:
+def artifact_folder(run: RunRecord, key: str) -> Path:
     """Folder of an artifact of the run.
 
     Raises:

@@ -198,8 +198,8 @@ class Validation(tf.keras.callbacks.Callback):
     ) -> np.ndarray:
         parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
         normalizers, logits = ([part[place].numpy() for part in parts] for place in (0, 1))
-        logits = _picked(logits, [batch.is_there.numpy() for batch in rows])
-        listed = listed._replace(normalizers=np.concatenate(normalizers), logits=logits)
+        masks = [batch.is_there.numpy() for batch in rows]
+        listed = listed._replace(normalizers=np.concatenate(normalizers), logits=_picked(logits, masks))
         return fit_constants(listed, self._model.bonuses.first_constants, guess)
 
     def _recalls(

@@ -1,0 +1,111 @@
+"""Examples per second of training: this model beside the plain TFRS two-tower of the tutorial, batch by batch the same rows.
+
+`python -m benchmarks.training --source=NAME --root=DIR [--rounds=3] [--seconds=5] [--set=trainer.FIELD=VALUE ...]`, of a
+finished run of the pipeline. Systems take turns, so that a busy machine slows all of them: compare the ratios. A step is timed
+on batches in memory; `input` reads batches from the files, as a training does, and trains on none.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from benchmarks.ablation_worker import artifact_folder
+from benchmarks.ablation_worker import groups_of
+from benchmarks.peers_tfrs import PlainTwoTower
+from tfx_pipeline.configs import build_config
+from tfx_pipeline.run_record import read_last_run
+from trainer.inputs import ITEM
+from trainer.inputs import split_by_time
+from trainer.inputs import training_batches
+from trainer.inputs import training_spec
+from trainer.optimizers import optimizers
+from trainer.run import build_model
+
+_NUM_BATCHES = 20
+_PLAIN = "plain TFRS two-tower, step"
+
+
+def main() -> None:
+    """Prints a table of examples per second."""
+    flags = _parse()
+    systems, batch_size = _systems(flags)
+    rates: dict[str, list[float]] = {name: [] for name in systems}
+    for _ in range(flags.rounds):
+        for name, step in systems.items():
+            rates[name].append(batch_size * _steps_per_second(step, flags.seconds))
+    print(f"batches of {batch_size:,}; {flags.rounds} rounds of {flags.seconds:g} s; {os.cpu_count()} cores")
+    plain = float(np.median(rates[_PLAIN]))
+    for name, found in rates.items():
+        middle = float(np.median(found))
+        print(f"{name:<28} {middle:>12,.0f} examples/s ({min(found):,.0f} to {max(found):,.0f})  {middle / plain:8.3f}")
+
+
+def _systems(flags: argparse.Namespace) -> tuple[dict[str, Callable[[], object]], int]:
+    """What does one step, by name, compiled; and the rows of a step."""
+    config = build_config(flags.source, settings=flags.set).trainer
+    run = read_last_run(flags.root / "metadata.sqlite", expected=())
+    transform = tft.TFTransformOutput(str(artifact_folder(run, "Transform.transform_graph")))
+    groups = groups_of(run)
+    examples = artifact_folder(run, "Transform.transformed_examples")
+    train, catalog = (sorted(map(str, (examples / f"Split-{name}").glob("*"))) for name in ("train", "catalog"))
+    split = split_by_time(train, share=config.validation_share)
+    batch_size = min(config.batch_size, split.num_train)
+    spec = {**training_spec(transform, groups), "user_id": tf.io.FixedLenFeature([], tf.string)}
+    options = {"user_balance": config.user_balance, "max_history": config.max_history, "seed": config.seed}
+    batches = training_batches(train, spec, split, batch_size=batch_size, **options)
+    kept = list(batches.take(_NUM_BATCHES))
+    users = np.unique(np.concatenate([batch["user_id"].numpy() for batch in kept]))
+    pairs = [(tf.constant(np.searchsorted(users, batch["user_id"].numpy())), batch[ITEM]) for batch in kept]
+    inputs = [{name: value for name, value in batch.items() if name != "user_id"} for batch in kept]
+
+    model = build_model(transform, groups, catalog, config)
+    model.compile(*optimizers(config, total_steps=1_000_000))
+    plain = PlainTwoTower(len(users), model.catalog.num_items)
+    plain.compile(optimizer=tf.keras.optimizers.legacy.Adagrad(0.1))
+    reading = iter(batches)
+    systems = {
+        _PLAIN: _turns(tf.function(plain.train_step, reduce_retracing=True), pairs),
+        "this model, step": _turns(tf.function(model.train_step, autograph=False, reduce_retracing=True), inputs),
+        "this model, input": lambda: next(reading),
+    }
+    for step in systems.values():
+        for _ in range(_NUM_BATCHES):  # graphs are built, caches are warm
+            step()
+    return systems, batch_size
+
+
+def _turns(train: Callable, batches: list) -> Callable[[], object]:
+    """A step on the next batch, in turns."""
+    turn = iter(range(10**9))
+    return lambda: float(train(batches[next(turn) % len(batches)])["loss"])
+
+
+def _steps_per_second(step: Callable[[], object], seconds: float) -> float:
+    start_s, count = time.perf_counter(), 0
+    while time.perf_counter() - start_s < seconds:
+        step()
+        count += 1
+    return count / (time.perf_counter() - start_s)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
