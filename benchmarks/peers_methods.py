@@ -12,7 +12,7 @@ from scipy import sparse
 
 from benchmarks.index_environment import ROOT
 from benchmarks.index_environment import peers_python
-from benchmarks.peers_tfrs import plain_two_tower
+from benchmarks.peers_tfrs import plain_vectors
 
 Scores = Callable[[slice], np.ndarray]
 """Of a block of the users that are asked: [block, items] float32."""
@@ -73,9 +73,15 @@ def implicit_factors(
             [*command, f"--out={out}", f"--settings={json.dumps(settings)}"], check=True, capture_output=True
         )
         found = np.load(out)
-    factors = found["users"], found["items"]
-    offset = log_popularity * np.log(_shares(counts))
-    return lambda block: factors[0][users[block]] @ factors[1].T + offset
+    return _products(found["users"][users], found["items"], counts, log_popularity=log_popularity)
+
+
+def plain_two_tower(
+    counts: sparse.csr_matrix, users: np.ndarray, *, log_popularity: float = 0.0, **settings: Any
+) -> Scores:
+    """TFRS's tutorial; with `log_popularity`, so many times its log is added (in-batch negatives are drawn by popularity)."""
+    of_users, of_items = plain_vectors(counts, **settings)
+    return _products(of_users[users], of_items, counts, log_popularity=log_popularity)
 
 
 GRIDS: dict[str, tuple[Callable[..., Scores], list[dict[str, Any]]]] = {
@@ -105,6 +111,13 @@ GRIDS: dict[str, tuple[Callable[..., Scores], list[dict[str, Any]]]] = {
     ),
 }
 """By name, the peer and the settings among which an earlier slice chooses."""
+
+
+def _products(
+    of_users: np.ndarray, of_items: np.ndarray, counts: sparse.csr_matrix, *, log_popularity: float
+) -> Scores:
+    offset = log_popularity * np.log(_shares(counts))
+    return lambda block: of_users[block] @ of_items.T + offset
 
 
 def _shares(counts: sparse.csr_matrix) -> np.ndarray:

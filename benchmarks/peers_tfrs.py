@@ -1,7 +1,5 @@
 """The plain two-tower model of TensorFlow Recommenders' retrieval tutorial: an embedding a user, one an item, in-batch softmax."""
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -33,39 +31,29 @@ class PlainTwoTower(tfrs.Model):
         return self._task(self.users(users), self.items(items), compute_metrics=False)
 
 
-def plain_two_tower(
+def plain_vectors(
     counts: sparse.csr_matrix,
-    users: np.ndarray,
     *,
     epochs: int,
-    log_popularity: float = 0.0,
     batch_size: int = _BATCH,
     learning_rate: float = _LEARNING_RATE,
     seed: int = 1,
-) -> Callable[[slice], np.ndarray]:
-    """Trained on each conversion as a row.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of users and items, [n, dim] float32 each, trained on each conversion as a row.
 
     Args:
         counts: [users, items] conversions.
-        users: [n] who is asked.
         epochs: passes over the conversions.
-        log_popularity: so many times the log of an item's share is added: in-batch negatives are drawn by it.
         batch_size: rows of a step, at most all.
         learning_rate: of Adagrad.
         seed: of weights and shuffling.
-
-    Returns:
-        Of a block of the users that are asked, [block, items] float32 scores.
     """
     tf.keras.utils.set_random_seed(seed)
-    pairs, repeats = counts.tocoo(), counts.tocoo().data.astype(int)
-    rows = tuple(np.repeat(column, repeats).astype(np.int32) for column in (pairs.row, pairs.col))
+    pairs = counts.tocoo()
+    rows = tuple(np.repeat(column, pairs.data.astype(int)).astype(np.int32) for column in (pairs.row, pairs.col))
     size = min(batch_size, len(rows[0]))
     batches = tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows[0]), seed=seed).batch(size, drop_remainder=True)
     model = PlainTwoTower(*counts.shape)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adagrad(learning_rate))
     model.fit(batches, epochs=epochs, verbose=0)
-    vectors = model.users(tf.constant(users)).numpy(), model.items(tf.range(counts.shape[1])).numpy()
-    shares = np.bincount(rows[1], minlength=counts.shape[1]) / len(rows[1])
-    offset = (log_popularity * np.log(np.maximum(shares, 0.5 / len(rows[1])))).astype(np.float32)
-    return lambda block: vectors[0][block] @ vectors[1].T + offset
+    return model.users(tf.range(counts.shape[0])).numpy(), model.items(tf.range(counts.shape[1])).numpy()

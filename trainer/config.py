@@ -140,10 +140,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Rejects values that no run could use."""
-        for name in ("dense_units", "recall_cutoffs"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.recall_cutoffs or min(self.recall_cutoffs) < 1:
-            raise ValueError(f"trainer.recall_cutoffs must be one or more counts >= 1. Received: {self.recall_cutoffs}")
+        self._check_lists()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"trainer.{name} must be one of {choices}. Received: {getattr(self, name)!r}")
@@ -200,6 +197,12 @@ class TrainerConfig:
                 "trainer.conversion_weight and trainer.engagement_weight must not be negative, nor both 0. "
                 f"Received: {self.conversion_weight}, {self.engagement_weight}"
             )
+
+    def _check_lists(self) -> None:
+        for name in ("dense_units", "recall_cutoffs"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.recall_cutoffs or min(self.recall_cutoffs) < 1:
+            raise ValueError(f"trainer.recall_cutoffs must be one or more counts >= 1. Received: {self.recall_cutoffs}")
 
     @property
     def num_heads(self) -> int:

@@ -86,7 +86,7 @@ class Validation(tf.keras.callbacks.Callback):
         every_steps: int,
         patience: int,
         checkpoint: str,
-        cutoffs: tuple[int, ...] = (50, 100, 200),
+        cutoffs: tuple[int, ...],
         trends: np.ndarray | None = None,
         on_measured: Callable[[dict[str, Any]], None] = lambda values: None,
     ) -> None:

@@ -6,10 +6,10 @@ from benchmarks.peers import table
 from benchmarks.peers_methods import ease
 from benchmarks.peers_methods import item_knn
 from benchmarks.peers_methods import own_frequency
+from benchmarks.peers_methods import plain_two_tower
 from benchmarks.peers_methods import popularity
 from benchmarks.peers_tasks import Conversions
 from benchmarks.peers_tasks import earlier_task
-from benchmarks.peers_tfrs import plain_two_tower
 
 COUNTS = np.array([[2, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1], [0, 3, 1, 0]], np.float32)
 USERS = np.array([3, 0])

@@ -78,3 +78,17 @@ def eager():
         tf.config.run_functions_eagerly(True)
         yield
         tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def spec(market):
+    """What training reads of the market's rows."""
+    from trainer.inputs import training_spec
+
+    return training_spec(market.tf_transform, market.groups)
+
+
+@pytest.fixture
+def files(market):
+    """The market's transformed train rows."""
+    return market.transformed_files["train"]

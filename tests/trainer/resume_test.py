@@ -10,7 +10,6 @@ import tensorflow as tf
 from trainer.fit import fit
 from trainer.inputs import split_by_time
 from trainer.inputs import training_batches
-from trainer.inputs import training_spec
 from trainer.resume import Resume
 from trainer.run import build_model
 from trainer.training_file import TRAINING_FILE
@@ -33,16 +32,6 @@ _OPTIONS = {
 
 class _CutError(Exception):
     """Stands for a kill."""
-
-
-@pytest.fixture
-def spec(market):
-    return training_spec(market.tf_transform, market.groups)
-
-
-@pytest.fixture
-def files(market):
-    return market.transformed_files["train"]
 
 
 @pytest.fixture

@@ -12,22 +12,11 @@ from trainer.inputs import MIN_VALIDATION_ROWS
 from trainer.inputs import USER_WEIGHT
 from trainer.inputs import split_by_time
 from trainer.inputs import training_batches
-from trainer.inputs import training_spec
 from trainer.inputs import validation_batches
 from trainer.run import build_model
 from trainer.training_file import TRAINING_FILE
 from trainer.trends import trends
 from trainer.validation import Validation
-
-
-@pytest.fixture
-def spec(market):
-    return training_spec(market.tf_transform, market.groups)
-
-
-@pytest.fixture
-def files(market):
-    return market.transformed_files["train"]
 
 
 def one_pass(files, spec, split, **sampling):
@@ -94,7 +83,7 @@ def validation(trained, files, spec, tmp_path):
     batches = validation_batches(
         files, spec, split_by_time(files, share=0.5), max_rows=MIN_VALIDATION_ROWS, max_history=100
     )
-    options = {"every_steps": 1, "patience": 1, "trends": planted_trends(trained.model)}
+    options = {"every_steps": 1, "patience": 1, "cutoffs": (50, 100, 200), "trends": planted_trends(trained.model)}
     return Validation(trained.model, batches, checkpoint=str(tmp_path / "best"), **options)
 
 
