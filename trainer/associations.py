@@ -90,7 +90,7 @@ def transitions(rows: Rows, *, num_items: int, num_neighbors: int) -> Neighbors:
         weights = 1.0 / (1.0 + moment_start[later] - moment_end[earlier])
         counts += scipy.sparse.csr_matrix((weights, (items[earlier], items[later])), shape=counts.shape)
     totals = np.asarray(counts.sum(axis=1))[:, 0]
-    return _strongest(scipy.sparse.diags(1.0 / (totals + 1.0)) @ counts, num_neighbors)
+    return strongest(scipy.sparse.diags(1.0 / (totals + 1.0)) @ counts, num_neighbors)
 
 
 def cooccurrences(rows: Rows, *, num_items: int, num_neighbors: int, ridge: float) -> Neighbors:
@@ -112,7 +112,7 @@ def cooccurrences(rows: Rows, *, num_items: int, num_neighbors: int, ridge: floa
         found = list(_regressions(matrix, num_neighbors, ridge))
     empty = (np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     sources, targets, weights = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
-    return _strongest(scipy.sparse.csr_matrix((weights, (sources, targets)), (num_items, num_items)), num_neighbors)
+    return strongest(scipy.sparse.csr_matrix((weights, (sources, targets)), (num_items, num_items)), num_neighbors)
 
 
 def _regressions(
@@ -168,8 +168,8 @@ def _users_by_items(rows: Rows, num_items: int) -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix((np.ones(int(kept.sum())), (of_user[kept], items[kept])), shape=shape)
 
 
-def _strongest(pairs: scipy.sparse.spmatrix, num_neighbors: int) -> Neighbors:
-    """The greatest of each row; of equals, the least index."""
+def strongest(pairs: scipy.sparse.spmatrix, num_neighbors: int) -> Neighbors:
+    """The greatest of each row, > 0; of equals, the least index."""
     pairs = pairs.tocoo()
     order = np.lexsort((pairs.col, -pairs.data, pairs.row))
     rows, columns, values = pairs.row[order], pairs.col[order], pairs.data[order]

@@ -13,6 +13,7 @@ from trainer.associations import cooccurrences
 from trainer.associations import transitions
 from trainer.batch_facts import batch_facts
 from trainer.config import TrainerConfig
+from trainer.content_groups import most_popular
 from trainer.curves import Curves
 from trainer.curves import read_probes
 from trainer.inputs import MIN_VALIDATION_ROWS
@@ -127,11 +128,18 @@ def fill_neighbors(model: ConversionModel, rows: Rows, config: TrainerConfig) ->
     """Counts the associations of the rows: without those held out for calibration, and in the end with them."""
     if not config.num_neighbors:
         return
-    options = {"num_items": model.catalog.num_items, "num_neighbors": config.num_neighbors}
+    num_items, content = model.catalog.num_items, model.bonuses.neighbor.content
+    options = {"num_items": num_items, "num_neighbors": config.num_neighbors}
     model.bonuses.neighbor.fill(
         {
             "transitions": transitions(rows, **options),
             "cooccurrences": cooccurrences(rows, ridge=config.neighbor_ridge, **options),
+            "content": most_popular(
+                content.of(tf.range(num_items)).numpy(),
+                np.bincount(rows.items, minlength=num_items),
+                num_groups=content.number,
+                num_neighbors=config.num_neighbors,
+            ),
         }
     )
 

@@ -12,6 +12,7 @@ from trainer.advertisers import AdvertiserLoss
 from trainer.advertisers import advertiser_feature
 from trainer.bonuses import Bonuses
 from trainer.config import TrainerConfig
+from trainer.content_groups import ContentGroups
 from trainer.history import Hiding
 from trainer.history import hide
 from trainer.inputs import ITEM
@@ -114,7 +115,9 @@ class ConversionModel(tfrs.models.Model):
         self.repeat_bonus = RepeatBonus(
             groups, self._tables, catalog, config, rate_floor=rate_floor, num_events=len(events) + 1
         )
-        neighbor_bonus = NeighborBonus(groups, catalog, rate_floor=rate_floor, num_neighbors=config.num_neighbors)
+        neighbor_bonus = NeighborBonus(
+            groups, catalog, ContentGroups(catalog, sizes), rate_floor=rate_floor, num_neighbors=config.num_neighbors
+        )
         self.bonuses = Bonuses(self.repeat_bonus, neighbor_bonus, temperature=config.temperature)
         advertiser = advertiser_feature(groups, catalog, config)
         self._advertisers = None if advertiser is None else tf.cast(catalog.column(advertiser.name), tf.int64)

@@ -8,15 +8,16 @@ import tensorflow as tf
 from schemas.features import FeatureGroups
 from trainer.associations import Neighbors
 from trainer.calibration import TERMS_PER_KIND
+from trainer.content_groups import ContentGroups
 from trainer.preprocessing import PADDING
 from trainer.repeats import sums_of_same
 from trainer.tables import CatalogTable
 from trainer.tables import Features
 from trainer.tables import dense_indices
 
-NUM_LISTED = 200
-"""Strongest neighbours of a history that are listed, of each kind."""
-KINDS = ("transitions", "cooccurrences")
+KINDS = ("transitions", "cooccurrences", "content")
+NUM_LISTED = {"transitions": 200, "cooccurrences": 200, "content": 500}
+"""Strongest neighbours of a history that are listed, by kind: a group has many items, and none stands out."""
 _NONE = -200.0  # its exponential is 0 in 32 bits
 """Log odds of what is not there."""
 
@@ -29,9 +30,10 @@ class NeighborBonus(tf.keras.layers.Layer):
     the many weak neighbours, and ranks the few strong ones badly.)
 
     `s_j` is the sum of j's weights as a neighbour of the history's items: of `transitions` for each action, times `1 / (1 + newer
-    actions)`, of `cooccurrences` for each item once (see `trainer.associations`); `S` is the sum of these factors alone. A kind by
-    which j is no neighbour adds nothing. `f_j` is the item's popularity and M the entries of the item table. Never below 0: so an
-    index need not look for what an association lowers.
+    actions)`, of `cooccurrences` for each item once (see `trainer.associations`), of `content` for each item once its share of each
+    group that both belong to (see `trainer.content_groups`): the chance that it is the next one if the group is that of one of the
+    history's items. `S` is the sum of these factors alone. A kind by which j is no neighbour adds nothing. `f_j` is the item's
+    popularity and M the entries of the item table. Never below 0: so an index need not look for what an association lowers.
 
     The tables are counted, not learned by steps; there is no bonus until calibration fits the constants (see
     `trainer.calibration`).
@@ -39,22 +41,37 @@ class NeighborBonus(tf.keras.layers.Layer):
     Args:
         groups: features of the schema.
         catalog: popularity of the items.
+        content: what the items have in common.
         rate_floor: popularity of an item without train positives.
-        num_neighbors: of each item and kind; 0: there is no bonus.
+        num_neighbors: of each item or group and kind; 0: there is no bonus.
     """
 
     num_constants = TERMS_PER_KIND * len(KINDS)
 
-    def __init__(self, groups: FeatureGroups, catalog: CatalogTable, *, rate_floor: float, num_neighbors: int) -> None:
+    def __init__(
+        self,
+        groups: FeatureGroups,
+        catalog: CatalogTable,
+        content: ContentGroups,
+        *,
+        rate_floor: float,
+        num_neighbors: int,
+    ) -> None:
         super().__init__(name="neighbor_bonus")
         self._item = groups["history_item_id"]
         self._age = groups["history_age_days"]
         self._catalog = catalog
         self._rate_floor = rate_floor
-        self.width = min(len(KINDS) * NUM_LISTED, catalog.num_items - 1) if num_neighbors else 0
-        shape = [catalog.num_items, num_neighbors]
+        self.content = content
+        self._kinds = KINDS if content.number else KINDS[:-1]
+        num_listed = sum(NUM_LISTED[kind] for kind in self._kinds)
+        self.width = min(num_listed, catalog.num_items - 1) if num_neighbors else 0
+        sizes = {kind: content.number if kind == "content" else catalog.num_items for kind in KINDS}
         self._items, self._weights = (
-            {kind: self.add_weight(f"{kind}_{name}", shape, dtype, "zeros", trainable=False) for kind in KINDS}
+            {
+                kind: self.add_weight(f"{kind}_{name}", [size, num_neighbors], dtype, "zeros", trainable=False)
+                for kind, size in sizes.items()
+            }
             for name, dtype in (("items", tf.int32), ("weights", tf.float32))
         )
         none = tf.keras.initializers.Constant(self.no_constants)
@@ -114,27 +131,37 @@ class NeighborBonus(tf.keras.layers.Layer):
         known_ages = tf.where(is_known, ages, tf.float32.max)
         newer = tf.cast(tf.searchsorted(tf.sort(known_ages), known_ages), tf.float32)
         is_first = sums_of_same(history[tf.newaxis, :], known_ages[tf.newaxis, :])[1][0]
-        factors = (
-            tf.where(is_known, 1.0 / (1.0 + newer), 0.0),
-            tf.cast(is_known & is_first, tf.float32),
-        )
+        once = tf.cast(is_known & is_first, tf.float32)
+        factors = {
+            "transitions": tf.where(is_known, 1.0 / (1.0 + newer), 0.0),
+            "cooccurrences": once,
+            "content": once,
+        }
         # The history comes first, so that its items have the first places among the distinct ones.
         listed = [tf.constant([PADDING], tf.int64), history]
         weights = [tf.zeros([tf.size(history) + 1, len(KINDS)])]
-        for place, kind in enumerate(KINDS):
-            listed.append(tf.reshape(tf.cast(tf.gather(self._items[kind], history), tf.int64), [-1]))
-            products = tf.reshape(tf.gather(self._weights[kind], history) * factors[place][:, tf.newaxis], [-1, 1])
+        for place, kind in enumerate(self._kinds):
+            sources, counts = self._grouped(history, factors[kind]) if kind == "content" else (history, factors[kind])
+            listed.append(tf.reshape(tf.cast(tf.gather(self._items[kind], sources), tf.int64), [-1]))
+            products = tf.reshape(tf.gather(self._weights[kind], sources) * counts[:, tf.newaxis], [-1, 1])
             weights.append(tf.pad(products, [[0, 0], [place, len(KINDS) - 1 - place]]))
         distinct, places = tf.unique(tf.concat(listed, axis=0))
         sums = tf.math.unsorted_segment_sum(tf.concat(weights, axis=0), places, tf.size(distinct))
         num_own = 1 + tf.reduce_max(places[: tf.size(history) + 1])
         distinct, sums = distinct[num_own:], sums[num_own:]
         is_listed = tf.zeros([tf.size(distinct)], tf.bool)
-        for place in range(len(KINDS)):
-            best = tf.math.top_k(sums[:, place], tf.minimum(NUM_LISTED, tf.size(distinct))).indices
+        for place, kind in enumerate(self._kinds):
+            best = tf.math.top_k(sums[:, place], tf.minimum(NUM_LISTED[kind], tf.size(distinct))).indices
             is_best = tf.scatter_nd(best[:, tf.newaxis], tf.ones_like(best), tf.shape(distinct)) > 0
             is_listed |= is_best & (sums[:, place] > 0)
         items, sums = tf.boolean_mask(distinct, is_listed), tf.boolean_mask(sums, is_listed)
         rest = self.width - tf.size(items)
-        totals = tf.stack([tf.reduce_sum(factor) for factor in factors])
+        totals = tf.stack([tf.reduce_sum(factors[kind]) for kind in KINDS])
         return tf.pad(items, [[0, rest]]), tf.pad(sums, [[0, rest], [0, 0]]), totals
+
+    def _grouped(self, history: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """[n] items and how often each counts -> [m] distinct groups of theirs, and how often each of these does."""
+        groups = self.content.of(history)
+        distinct, places = tf.unique(tf.reshape(groups, [-1]))
+        repeated = tf.reshape(counts[:, tf.newaxis] * tf.ones_like(groups, tf.float32), [-1])
+        return distinct, tf.math.unsorted_segment_sum(repeated, places, tf.size(distinct))

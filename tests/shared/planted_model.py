@@ -59,7 +59,7 @@ def trained(market, small_config, tmp_path_factory):
     }
     split = split_by_time(files, share=0.0)
     fill_neighbors(model, split.rows, config)
-    model.bonuses.neighbor.constants.assign([0.1, 0.2, 0.1, 0.05, 0.3, 0.1, -0.1, 0.05])
+    model.bonuses.neighbor.constants.assign([0.1, 0.2, 0.1, 0.05, 0.3, 0.1, -0.1, 0.05, 0.2, 0.1, 0.0, 0.1])
     batches = training_batches(files, spec, split, **sampling)
     for inputs in batches.take(100):
         step(inputs)

@@ -11,7 +11,31 @@ from trainer.neighbors import NeighborBonus
 from trainer.repeats import RepeatBonus
 
 RATE_FLOOR = 0.005
-KINDS = ("transitions", "cooccurrences")
+KINDS = ("transitions", "cooccurrences", "content")
+NUM_GROUPS = 7
+GROUPS = np.array(  # of 12 items; an item may have none
+    [[0, 0], [1, 4], [1, 5], [2, 5], [2, 0], [3, 6], [3, 6], [0, 0], [1, 6], [0, 4], [2, 5], [3, 4]]
+)
+
+
+class PlantedGroups:
+    """Groups of the 12 items."""
+
+    number = NUM_GROUPS
+
+    def of(self, items):
+        return tf.gather(tf.constant(GROUPS, tf.int64), items)
+
+
+class NoGroups:
+    """No item has any."""
+
+    number = 0
+
+    def of(self, items):
+        return tf.zeros([tf.size(items), 0], tf.int64)
+
+
 ROWS = (
     [(3, 1, 0.0), (4, 2, 3.0), (3, 2, 40.0), (3, 1, 5000.0)],  # an item three times
     [(0, 1, 1.0), (5, 3, 2.0), (0, 2, 9.0)],  # an unknown item counts nothing, not even as a newer one
@@ -23,12 +47,13 @@ ROWS = (
 
 @pytest.fixture(scope="module")
 def tables():
-    """Neighbours of 12 items, 4 at most, by kind."""
+    """Neighbours of 12 items, 4 at most, by kind; of content, of groups."""
     random = np.random.default_rng(5)
     found = {}
     for kind in KINDS:
-        items, weights = np.zeros((12, 4), np.int32), np.zeros((12, 4), np.float32)
-        for item in range(1, 12):
+        size = NUM_GROUPS if kind == "content" else 12
+        items, weights = np.zeros((size, 4), np.int32), np.zeros((size, 4), np.float32)
+        for item in range(1, size):
             number = random.integers(0, 5)
             others = [other for other in range(1, 12) if other != item]
             items[item, :number] = random.choice(others, number, replace=False)
@@ -39,7 +64,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def layer(parts, tables):
-    found = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=4)
+    found = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
     found.fill(tables)
     return found
 
@@ -51,14 +76,16 @@ def plain_terms(parts, tables, row):
         "transitions": [1 / (1 + sum(other < age for _, other in known)) for _, age in known],
         "cooccurrences": [float(item not in [i for i, _ in known[:n]]) for n, (item, _) in enumerate(known)],
     }
+    factors["content"] = factors["cooccurrences"]
     sums = {kind: {} for kind in KINDS}
     for kind in KINDS:
         for (item, _), factor in zip(known, factors[kind], strict=True):
-            for other, weight in zip(tables[kind].items[item], tables[kind].weights[item], strict=True):
-                if factor and other and other not in [i for i, _ in known]:
-                    sums[kind][other] = sums[kind].get(other, 0) + factor * weight
+            for source in [group for group in GROUPS[item] if group] if kind == "content" else [item]:
+                for other, weight in zip(tables[kind].items[source], tables[kind].weights[source], strict=True):
+                    if factor and other and other not in [i for i, _ in known]:
+                        sums[kind][other] = sums[kind].get(other, 0) + factor * weight
     found = {}
-    for other in {*sums["transitions"], *sums["cooccurrences"]}:
+    for other in {other for of_kind in sums.values() for other in of_kind}:
         popularity = math.log(12 * max(parts.rates[other], RATE_FLOOR))
         found[other] = []
         for kind in KINDS:
@@ -93,15 +120,15 @@ def test_terms_equal_the_formula(layer, parts, tables, histories):
 
 
 def test_the_strongest_of_each_kind_are_listed(monkeypatch, layer, parts, tables, histories):
-    monkeypatch.setattr(neighbors_module, "NUM_LISTED", 1)
+    monkeypatch.setattr(neighbors_module, "NUM_LISTED", dict.fromkeys(KINDS, 1))
     items, terms = layer.terms(histories(*ROWS))
     whole = plain_terms(parts, tables, ROWS[0])
     strongest = [
         sorted((item for item, values in whole.items() if values[4 * kind]), key=lambda i: -whole[i][4 * kind + 1])[:1]
-        for kind in (0, 1)
+        for kind in range(len(KINDS))
     ]
     found = by_item(items, terms, 0)
-    assert set(found) == {*strongest[0], *strongest[1]}
+    assert set(found) == {item for items_of_kind in strongest for item in items_of_kind}
     assert len(found) < len(whole)
     for item, values in found.items():
         assert values == pytest.approx(whole[item], rel=1e-5, abs=1e-6)
@@ -116,11 +143,26 @@ def test_order_does_not_matter_at_one_moment(layer, histories):
 
 
 def test_without_neighbours_nothing_is_listed(parts, histories):
-    off = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=0)
+    off = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=0)
     for features in (histories(*ROWS), histories([], [])):
         items, terms = off.terms(features)
         assert items.shape[1] == 0
         assert terms.shape[1:] == (0, off.num_constants)
+
+
+def test_without_groups_the_other_kinds_are_listed(parts, tables, layer, histories):
+    fewer = NeighborBonus(parts.groups, parts.catalog, NoGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
+    no_groups = Neighbors(np.zeros((0, 4), np.int32), np.zeros((0, 4), np.float32))
+    fewer.fill({**tables, "content": no_groups})
+    (items, terms), (_, whole) = fewer.terms(histories(*ROWS)), layer.terms(histories(*ROWS))
+    assert not terms[:, :, 8:].numpy().any()
+    assert whole[:, :, 8:].numpy().any()
+    for number, row in enumerate(ROWS):
+        expected = {item: v for item, v in plain_terms(parts, tables, row).items() if any(v[:8])}
+        found = by_item(items, terms, number)
+        assert found.keys() == expected.keys()
+        for item, values in found.items():
+            assert values[:8] == pytest.approx(expected[item][:8], rel=1e-5, abs=1e-6)
 
 
 def test_a_batch_without_any_history_has_none(layer, histories):
@@ -145,15 +187,15 @@ def test_both_bonuses_stand_side_by_side(bonuses, layer, histories):
     repeats, (near, terms) = bonuses.repeat(features), layer.terms(features)
     np.testing.assert_array_equal(found.items, np.concatenate([repeats.items, near], axis=1))
     np.testing.assert_allclose(found.bonuses[:, :4], repeats.bonuses, atol=1e-5)
-    kinds = terms.numpy().reshape(5, 11, 2, 4)
-    odds = sum(kinds[:, :, k, 0] * np.exp(kinds[:, :, k] @ constants[7 + 4 * k : 11 + 4 * k]) for k in (0, 1))
+    kinds = terms.numpy().reshape(5, 11, 3, 4)
+    odds = sum(kinds[:, :, k, 0] * np.exp(kinds[:, :, k] @ constants[7 + 4 * k : 11 + 4 * k]) for k in range(3))
     np.testing.assert_allclose(found.bonuses[:, 4:], 0.5 * np.log(1 + odds), rtol=1e-5, atol=1e-6)
     assert (odds > 0).any()
     assert (found.bonuses.numpy()[:, 4:][near == 0] == 0).all()
 
 
 def test_a_fresh_neighbour_bonus_is_none(parts, tables, histories):
-    fresh = NeighborBonus(parts.groups, parts.catalog, rate_floor=RATE_FLOOR, num_neighbors=4)
+    fresh = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
     fresh.fill(tables)
     repeat = RepeatBonus(parts.groups, parts.tables, parts.catalog, parts.config, rate_floor=RATE_FLOOR, num_events=4)
     assert not Bonuses(repeat, fresh, temperature=1.0)(histories(*ROWS)).bonuses[:, 4:].numpy().any()
