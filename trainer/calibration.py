@@ -4,6 +4,10 @@ Where logs are small, towers learn train rows by heart: on these the inner produ
 it, and too little is left for the repeat bonus to learn. One scale of the inner product and the bonus's constants, fitted
 on held-out rows, are what temperature scaling (Guo et al., ICML 2017) is to a classifier; here they also change the ranking,
 for popularity and bonus are added to the product.
+
+The constants are of greatest likelihood **among what is retrieved**: a row counts if its item is among the best, and competes
+with these alone. Most items are out of reach, and most neighbours are weak: a likelihood over the catalogue fits the few
+constants to them, and ranks the head of the list worse.
 """
 
 from typing import NamedTuple
@@ -12,6 +16,7 @@ import numpy as np
 
 SCALES = (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
 """Shares of the inner product that are tried; at 0 the model is popularity and bonus."""
+_PASSES = 2  # of choosing what is retrieved, and fitting to it
 _STEPS = 25
 _LEAST_GAIN = 1e-5  # nats a row; recall does not see it
 _RIDGE = 1e-3
@@ -42,6 +47,44 @@ class Listed(NamedTuple):
     terms: np.ndarray
     is_target: np.ndarray
     num_kinds: int = 0
+
+
+def fit_retrieved(
+    listed: Listed, thresholds: np.ndarray, targets: np.ndarray, start: np.ndarray, guess: np.ndarray
+) -> np.ndarray:
+    """The constants of greatest likelihood among what they retrieve, from a guess.
+
+    Args:
+        listed: with normalizers of the items that reach the row's threshold without a bonus.
+        thresholds: [rows] logits, which an item must reach to be retrieved, its bonus included.
+        targets: [rows] logits of the rows' items, without bonuses.
+        start: [constants], to which they are pulled.
+        guess: [constants], by which the first pass decides what is retrieved.
+    """
+    constants = guess
+    for _ in range(_PASSES):
+        constants = fit_constants(retrieved(listed, thresholds, targets, constants), start, constants)
+    return constants
+
+
+def retrieved(listed: Listed, thresholds: np.ndarray, targets: np.ndarray, constants: np.ndarray) -> Listed:
+    """The rows whose item reaches the threshold by these constants, with the entries that do (arguments as in `fit_retrieved`)."""
+    rows, num_rows = listed.rows, len(listed.weights)
+    bonuses, _ = mixed_bonuses(listed, constants)
+    is_raised, is_inside = listed.logits + bonuses >= thresholds[rows], listed.logits >= thresholds[rows]
+    shares = np.exp(listed.logits - listed.normalizers[rows])
+    moved = np.bincount(rows, shares * (is_raised.astype(int) - is_inside), minlength=num_rows)
+    own = targets + np.bincount(rows[listed.is_target], bonuses[listed.is_target], minlength=num_rows)
+    is_row = own >= thresholds
+    kept = is_raised & is_row[rows]
+    return listed._replace(
+        weights=listed.weights[is_row],
+        normalizers=(listed.normalizers + np.log(np.maximum(1.0 + moved, 1e-12)))[is_row],
+        rows=(np.cumsum(is_row) - 1)[rows[kept]],
+        logits=listed.logits[kept],
+        terms=listed.terms[kept],
+        is_target=listed.is_target[kept],
+    )
 
 
 def fit_constants(listed: Listed, start: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from trainer.calibration import SCALES
 from trainer.calibration import Listed
-from trainer.calibration import fit_constants
+from trainer.calibration import fit_retrieved
 from trainer.inputs import ITEM
 from trainer.model import ConversionModel
 from trainer.neighbors import KINDS
@@ -32,6 +32,7 @@ _FULL_CUTOFFS = 1_000  # items: in a smaller catalogue the cutoffs shrink with i
 MAX_ITEMS = 50_000
 """Most items that a target is ranked among; a seeded sample of a larger catalogue."""
 _BLOCK = 4096
+_REACH = 2  # times as many items as the largest cutoff are what calibration takes for retrieved
 _TOLERANCE = 0.03  # a recall of 0.1 over 2,000 users has a relative standard error of sqrt(0.9 / 0.1 / 2,000), 0.07
 
 
@@ -197,10 +198,13 @@ class Validation(tf.keras.callbacks.Callback):
         self, listed: Listed, rows: list[_Rows], popularity: tf.Tensor, scale: float, guess: np.ndarray
     ) -> np.ndarray:
         parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
-        normalizers, logits = ([part[place].numpy() for part in parts] for place in (0, 1))
+        thresholds, normalizers, targets = (
+            np.concatenate([part[place].numpy() for part in parts]) for place in range(3)
+        )
         masks = [batch.is_there.numpy() for batch in rows]
-        listed = listed._replace(normalizers=np.concatenate(normalizers), logits=_picked(logits, masks))
-        return fit_constants(listed, self._model.bonuses.first_constants, guess)
+        logits = _picked([part[3].numpy() for part in parts], masks)
+        listed = listed._replace(normalizers=normalizers, logits=logits)
+        return fit_retrieved(listed, thresholds, targets, self._model.bonuses.first_constants, guess)
 
     def _recalls(
         self, rows: list[_Rows], popularity: tf.Tensor, scale: float, constants: np.ndarray
@@ -243,10 +247,23 @@ class Validation(tf.keras.callbacks.Callback):
         )
 
     @tf.function(reduce_retracing=True)
-    def _normalize(self, rows: _Rows, popularity: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """[b] log of the sum of exp(logit), and [b, n] logits of what is listed."""
+    def _normalize(self, rows: _Rows, popularity: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Of logits without bonuses.
+
+        Returns:
+            [b] what an item must reach to be retrieved, [b] log of the sum of exp(logit) of those that do, [b] the targets', and
+            [b, n] of what is listed.
+        """
         logits = scale * rows.products + popularity
-        return tf.reduce_logsumexp(logits, axis=1), tf.gather(logits, rows.places, batch_dims=1)
+        number = min(len(self._items), max(1, round(_REACH * max(self._cutoffs))))
+        thresholds = tf.reduce_min(tf.math.top_k(logits, number, sorted=False).values, axis=1)
+        reached = tf.where(logits >= thresholds[:, tf.newaxis], logits, logits.dtype.min)
+        return (
+            thresholds,
+            tf.reduce_logsumexp(reached, axis=1),
+            tf.gather(logits, rows.targets, batch_dims=1),
+            tf.gather(logits, rows.places, batch_dims=1),
+        )
 
     @tf.function(reduce_retracing=True)
     def _ranks(

@@ -3,8 +3,10 @@ import pytest
 
 from trainer.calibration import Listed
 from trainer.calibration import fit_constants
+from trainer.calibration import fit_retrieved
 from trainer.calibration import log_likelihood
 from trainer.calibration import mixed_bonuses
+from trainer.calibration import retrieved
 
 START = np.array([3.0, 0.8, 0.0, 0.25])
 
@@ -124,3 +126,47 @@ def test_the_planted_mixture_is_found():
     start = np.array([0.0, *[0.0, 1.0, 0.0, 1.0] * 2])
     # Standard errors are about 0.03 here, and the pull to 1 is slight.
     np.testing.assert_allclose(fit_constants(rows, start), MIXED, atol=0.15)
+
+
+def cut_to(number, *, num_rows, constants, seed=0):
+    """Rows of `planted`, thresholds at the `number`-th of the items without bonuses, the targets' logits, and Listed."""
+    logits, history, targets, terms, rows = planted(num_rows=num_rows, constants=constants, seed=seed)
+    thresholds = -np.sort(-logits, axis=1)[:, number - 1]
+    reached = np.where(logits >= thresholds[:, np.newaxis], np.exp(logits), 0.0)
+    rows = rows._replace(normalizers=np.log(reached.sum(axis=1)))
+    return (logits, history, targets, terms), thresholds, logits[np.arange(num_rows), targets], rows
+
+
+def test_what_is_retrieved_is_cut_to_the_threshold_bonus_included():
+    constants = np.array([1.5, -0.5, 0.8, 0.3])
+    (logits, history, targets, terms), thresholds, own, rows = cut_to(8, num_rows=200, constants=constants)
+    found = retrieved(rows, thresholds, own, constants)
+    raised = with_bonus(logits, history, terms, constants)
+    is_in = raised >= thresholds[:, np.newaxis]
+    is_row = is_in[np.arange(200), targets]
+    assert 0 < is_row.sum() < 200
+    assert len(found.weights) == is_row.sum()
+    without = np.log(np.where(is_in, np.exp(logits), 0.0).sum(axis=1))[is_row]  # of what is in, without its bonus
+    np.testing.assert_allclose(found.normalizers, without)
+    listed = np.zeros(raised.shape, bool)
+    listed[rows.rows, history[terms[:, :, 0] != 0]] = True
+    expected_rows, _ = np.nonzero((listed & is_in)[is_row])
+    np.testing.assert_array_equal(found.rows, expected_rows)
+    assert found.is_target.sum() == (listed & is_in)[is_row][np.arange(is_row.sum()), targets[is_row]].sum()
+    value, *_ = log_likelihood(found, found.weights / found.weights.sum(), constants, constants)
+    shares = np.where(is_in, np.exp(raised), 0.0)
+    chances = shares[np.arange(200), targets] / shares.sum(axis=1)
+    assert value == pytest.approx(np.mean(np.log(chances[is_row])) - np.mean(own[is_row] - without))
+
+
+def test_planted_constants_are_found_among_what_is_retrieved():
+    constants = np.array([1.5, -0.5, 0.8, 0.3])
+    _, thresholds, own, rows = cut_to(10, num_rows=40_000, constants=constants)
+    found = fit_retrieved(rows, thresholds, own, START, START)
+    np.testing.assert_allclose(found, constants, atol=0.1)
+
+
+def test_where_nothing_is_retrieved_the_constants_are_those_of_the_start():
+    _, thresholds, own, rows = cut_to(1, num_rows=20, constants=np.zeros(4))
+    found = fit_retrieved(rows, thresholds + 100.0, own, START, START)
+    np.testing.assert_allclose(found, START)

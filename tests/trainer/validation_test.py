@@ -156,8 +156,9 @@ def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
 
 
 def test_what_is_kept_is_calibrated_and_training_goes_on_as_it_was(trained, validation):
-    model, constants = trained.model, np.linspace(4.0, -1.0, 14, dtype=np.float32)
+    model = trained.model
     own = model.bonuses.constants
+    constants = np.linspace(4.0, -1.0, len(own), dtype=np.float32)
     validation._save(0.3, constants)
     assert model.query_tower.scale.numpy() == 1.0
     np.testing.assert_allclose(model.bonuses.constants, own, rtol=1e-6)
