@@ -48,7 +48,8 @@ class TrainerConfig:
         impression_negatives: unengaged impressions, drawn for each step, that are negatives of every row; none where the log has no
             impressions.
         same_advertiser_negatives: whether items of the positive's advertiser are negatives of the row.
-        num_neighbors: of each item and kind of association that the neighbour bonus knows; 16 bytes each; 0: no such bonus.
+        num_neighbors: of each item, or group of items, and kind of association that the neighbour bonus knows; 8 bytes each; 0: no
+            such bonus.
         neighbor_ridge: what an item's users must outweigh before it predicts another, users.
         trend_half_life_days: popularity is a mean of the whole log's and of one in which a row's weight halves in so many days;
             0: the whole log's alone.

@@ -38,15 +38,24 @@ def test_groups_are_levels_of_the_category_and_other_categorical_attributes(cata
     assert of_item == [[], [1, 2, 7], [1, 3, 4, 9], [1, 2], [9]]
 
 
-def test_items_without_categorical_attributes_have_no_groups():
+def test_without_categorical_attributes_groups_are_words():
     features = feature_groups(load_schema())
-    groups = ContentGroups(CatalogTable([features["title"]], 5, title_tokens=2), SIZES)
+    titles = CatalogTable([features["title"]], 5, title_tokens=2)
+    titles.fill([{"item_id_xf": tf.constant([2], tf.int64), "title_xf": tf.ragged.constant([[8, 1]], tf.int64)}])
+    groups = ContentGroups(titles, SIZES)
+    assert groups.number == 9
+    assert groups.of(tf.constant([1, 2], tf.int64)).numpy().tolist() == [[0, 0], [8, 1]]
+
+
+def test_items_of_which_only_a_number_is_known_have_no_groups():
+    features = feature_groups(load_schema())
+    groups = ContentGroups(CatalogTable([features["price"]], 5, title_tokens=2), SIZES)
     assert groups.number == 0
     assert groups.of(tf.range(5)).shape == (5, 0)
 
 
 def test_each_group_lists_its_most_popular_items_with_their_shares():
-    groups = np.array([[0, 0], [1, 3], [1, 0], [1, 3], [2, 0], [1, 2]])
+    groups = np.array([[0, 0], [1, 3], [1, 0], [1, 3], [2, 2], [1, 2]])
     found = most_popular(groups, np.array([50, 6, 3, 0, 4, 1]), num_groups=5, num_neighbors=2)
     assert found.items.tolist() == [[0, 0], [1, 2], [4, 5], [1, 0], [0, 0]]
     np.testing.assert_allclose(found.weights, [[0, 0], [0.6, 0.3], [0.8, 0.2], [1.0, 0], [0, 0]], rtol=1e-6)
