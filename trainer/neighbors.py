@@ -18,6 +18,8 @@ from trainer.tables import dense_indices
 KINDS = ("transitions", "cooccurrences", "content")
 NUM_LISTED = {"transitions": 200, "cooccurrences": 200, "content": 500}
 """Strongest neighbours of a history that are listed, by kind: a group has many items, and none stands out."""
+CONTENT_SHARE = 0.1
+"""Of the items, listed by content at most: items that are new since training have no bonus, and would rank behind all that do."""
 _NONE = -200.0  # its exponential is 0 in 32 bits
 """Log odds of what is not there."""
 
@@ -64,8 +66,9 @@ class NeighborBonus(tf.keras.layers.Layer):
         self._rate_floor = rate_floor
         self.content = content
         self._kinds = KINDS if content.number else KINDS[:-1]
-        num_listed = sum(NUM_LISTED[kind] for kind in self._kinds)
-        self.width = min(num_listed, catalog.num_items - 1) if num_neighbors else 0
+        most = {**NUM_LISTED, "content": min(NUM_LISTED["content"], round(CONTENT_SHARE * catalog.num_items))}
+        self._num_listed = {kind: most[kind] for kind in self._kinds}
+        self.width = min(sum(self._num_listed.values()), catalog.num_items - 1) if num_neighbors else 0
         sizes = {kind: content.number if kind == "content" else catalog.num_items for kind in KINDS}
         self._items, self._weights = (
             {
@@ -151,7 +154,7 @@ class NeighborBonus(tf.keras.layers.Layer):
         distinct, sums = distinct[num_own:], sums[num_own:]
         is_listed = tf.zeros([tf.size(distinct)], tf.bool)
         for place, kind in enumerate(self._kinds):
-            best = tf.math.top_k(sums[:, place], tf.minimum(NUM_LISTED[kind], tf.size(distinct))).indices
+            best = tf.math.top_k(sums[:, place], tf.minimum(self._num_listed[kind], tf.size(distinct))).indices
             is_best = tf.scatter_nd(best[:, tf.newaxis], tf.ones_like(best), tf.shape(distinct)) > 0
             is_listed |= is_best & (sums[:, place] > 0)
         items, sums = tf.boolean_mask(distinct, is_listed), tf.boolean_mask(sums, is_listed)

@@ -64,7 +64,9 @@ def tables():
 
 @pytest.fixture(scope="module")
 def layer(parts, tables):
-    found = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbors_module, "CONTENT_SHARE", 1.0)  # in 12 items the listing would hold one
+        found = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
     found.fill(tables)
     return found
 
@@ -119,9 +121,13 @@ def test_terms_equal_the_formula(layer, parts, tables, histories):
     assert min(numbers[:2]) >= 2
 
 
-def test_the_strongest_of_each_kind_are_listed(monkeypatch, layer, parts, tables, histories):
-    monkeypatch.setattr(neighbors_module, "NUM_LISTED", dict.fromkeys(KINDS, 1))
-    items, terms = layer.terms(histories(*ROWS))
+def test_the_strongest_of_each_kind_are_listed_and_of_content_a_share_of_the_items(
+    monkeypatch, parts, tables, histories
+):
+    monkeypatch.setattr(neighbors_module, "NUM_LISTED", {"transitions": 1, "cooccurrences": 1, "content": 500})
+    fewer = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
+    fewer.fill(tables)
+    items, terms = fewer.terms(histories(*ROWS))  # of content a tenth of 12 items: one
     whole = plain_terms(parts, tables, ROWS[0])
     strongest = [
         sorted((item for item, values in whole.items() if values[4 * kind]), key=lambda i: -whole[i][4 * kind + 1])[:1]
