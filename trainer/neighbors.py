@@ -18,8 +18,8 @@ from trainer.tables import dense_indices
 KINDS = ("transitions", "cooccurrences", "content")
 NUM_LISTED = {"transitions": 200, "cooccurrences": 200, "content": 500}
 """Strongest neighbours of a history that are listed, by kind: a group has many items, and none stands out."""
-CONTENT_SHARE = 0.1
-"""Of the items, listed by content at most: items that are new since training have no bonus, and would rank behind all that do."""
+LISTED_SHARE = 0.05
+"""Of the items, listed by a kind at most: items that are new since training have no bonus, and rank behind those that have much."""
 _NONE = -200.0  # its exponential is 0 in 32 bits
 """Log odds of what is not there."""
 
@@ -66,8 +66,8 @@ class NeighborBonus(tf.keras.layers.Layer):
         self._rate_floor = rate_floor
         self.content = content
         self._kinds = KINDS if content.number else KINDS[:-1]
-        most = {**NUM_LISTED, "content": min(NUM_LISTED["content"], round(CONTENT_SHARE * catalog.num_items))}
-        self._num_listed = {kind: most[kind] for kind in self._kinds}
+        most = max(1, round(LISTED_SHARE * catalog.num_items))
+        self._num_listed = {kind: min(NUM_LISTED[kind], most) for kind in self._kinds}
         self.width = min(sum(self._num_listed.values()), catalog.num_items - 1) if num_neighbors else 0
         sizes = {kind: content.number if kind == "content" else catalog.num_items for kind in KINDS}
         self._items, self._weights = (

@@ -62,11 +62,17 @@ def tables():
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _all_are_listed():
+    """Of 12 items one would be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbors_module, "LISTED_SHARE", 1.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def layer(parts, tables):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbors_module, "CONTENT_SHARE", 1.0)  # in 12 items the listing would hold one
-        found = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
+    found = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
     found.fill(tables)
     return found
 
@@ -121,13 +127,13 @@ def test_terms_equal_the_formula(layer, parts, tables, histories):
     assert min(numbers[:2]) >= 2
 
 
-def test_the_strongest_of_each_kind_are_listed_and_of_content_a_share_of_the_items(
-    monkeypatch, parts, tables, histories
-):
-    monkeypatch.setattr(neighbors_module, "NUM_LISTED", {"transitions": 1, "cooccurrences": 1, "content": 500})
+@pytest.mark.parametrize(("most", "share"), [(1, 1.0), (500, 1 / 12)])
+def test_the_strongest_of_each_kind_are_listed(monkeypatch, parts, tables, histories, most, share):
+    monkeypatch.setattr(neighbors_module, "NUM_LISTED", dict.fromkeys(KINDS, most))
+    monkeypatch.setattr(neighbors_module, "LISTED_SHARE", share)
     fewer = NeighborBonus(parts.groups, parts.catalog, PlantedGroups(), rate_floor=RATE_FLOOR, num_neighbors=4)
     fewer.fill(tables)
-    items, terms = fewer.terms(histories(*ROWS))  # of content a tenth of 12 items: one
+    items, terms = fewer.terms(histories(*ROWS))
     whole = plain_terms(parts, tables, ROWS[0])
     strongest = [
         sorted((item for item, values in whole.items() if values[4 * kind]), key=lambda i: -whole[i][4 * kind + 1])[:1]
