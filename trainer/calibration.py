@@ -70,7 +70,7 @@ def fit_retrieved(
 def retrieved(listed: Listed, thresholds: np.ndarray, targets: np.ndarray, constants: np.ndarray) -> Listed:
     """The rows whose item reaches the threshold by these constants, with the entries that do (arguments as in `fit_retrieved`)."""
     rows, num_rows = listed.rows, len(listed.weights)
-    bonuses, _ = mixed_bonuses(listed, constants)
+    bonuses = _bonuses_and_odds(listed, constants)[0]
     is_raised, is_inside = listed.logits + bonuses >= thresholds[rows], listed.logits >= thresholds[rows]
     shares = np.exp(listed.logits - listed.normalizers[rows])
     moved = np.bincount(rows, shares * (is_raised.astype(int) - is_inside), minlength=num_rows)
@@ -154,16 +154,24 @@ def mixed_bonuses(listed: Listed, constants: np.ndarray) -> tuple[np.ndarray, np
     The product of terms and constants, but for those of neighbours: of these each kind has a product z, and the bonus is
     `log(1 + sum of exp(z))` over the kinds whose first term is not 0 (see `trainer.neighbors`).
     """
-    num_own = len(constants) - listed.num_kinds * TERMS_PER_KIND
+    bonuses, odds = _bonuses_and_odds(listed, constants)
     slopes = listed.terms.copy()
-    bonuses = np.clip(listed.terms[:, :num_own] @ constants[:num_own].astype(slopes.dtype), -MAX_BONUS, MAX_BONUS)
-    kinds = [slice(start, start + TERMS_PER_KIND) for start in range(num_own, len(constants), TERMS_PER_KIND)]
-    odds = [
-        listed.terms[:, kind.start]
-        * np.exp(np.minimum(listed.terms[:, kind] @ constants[kind].astype(slopes.dtype), MAX_BONUS))
-        for kind in kinds
-    ]
     total = 1.0 + sum(odds)
-    for kind, part in zip(kinds, odds, strict=True):
+    for kind, part in zip(_kinds(listed, constants), odds, strict=True):
         slopes[:, kind] *= (part / total)[:, np.newaxis]
-    return bonuses + np.log(total), slopes
+    return bonuses, slopes
+
+
+def _bonuses_and_odds(listed: Listed, constants: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """[entries] bonuses, and of each kind the [entries] exp(z)."""
+    terms, kinds = listed.terms, _kinds(listed, constants)
+    constants = constants.astype(terms.dtype)
+    num_own = len(constants) - listed.num_kinds * TERMS_PER_KIND
+    own = np.clip(terms[:, :num_own] @ constants[:num_own], -MAX_BONUS, MAX_BONUS)
+    odds = [terms[:, kind.start] * np.exp(np.minimum(terms[:, kind] @ constants[kind], MAX_BONUS)) for kind in kinds]
+    return own + np.log(1.0 + sum(odds)), odds
+
+
+def _kinds(listed: Listed, constants: np.ndarray) -> list[slice]:
+    first = len(constants) - listed.num_kinds * TERMS_PER_KIND
+    return [slice(start, start + TERMS_PER_KIND) for start in range(first, len(constants), TERMS_PER_KIND)]

@@ -65,9 +65,8 @@ class NeighborBonus(tf.keras.layers.Layer):
         self._catalog = catalog
         self._rate_floor = rate_floor
         self.content = content
-        self._kinds = KINDS if content.number else KINDS[:-1]
         most = max(1, round(LISTED_SHARE * catalog.num_items))
-        self._num_listed = {kind: min(NUM_LISTED[kind], most) for kind in self._kinds}
+        self._num_listed = {kind: min(NUM_LISTED[kind], most) for kind in KINDS}
         self.width = min(sum(self._num_listed.values()), catalog.num_items - 1) if num_neighbors else 0
         sizes = {kind: content.number if kind == "content" else catalog.num_items for kind in KINDS}
         self._items, self._weights = (
@@ -143,7 +142,7 @@ class NeighborBonus(tf.keras.layers.Layer):
         # The history comes first, so that its items have the first places among the distinct ones.
         listed = [tf.constant([PADDING], tf.int64), history]
         weights = [tf.zeros([tf.size(history) + 1, len(KINDS)])]
-        for place, kind in enumerate(self._kinds):
+        for place, kind in enumerate(KINDS):
             sources, counts = self._grouped(history, factors[kind]) if kind == "content" else (history, factors[kind])
             listed.append(tf.reshape(tf.cast(tf.gather(self._items[kind], sources), tf.int64), [-1]))
             products = tf.reshape(tf.gather(self._weights[kind], sources) * counts[:, tf.newaxis], [-1, 1])
@@ -153,7 +152,7 @@ class NeighborBonus(tf.keras.layers.Layer):
         num_own = 1 + tf.reduce_max(places[: tf.size(history) + 1])
         distinct, sums = distinct[num_own:], sums[num_own:]
         is_listed = tf.zeros([tf.size(distinct)], tf.bool)
-        for place, kind in enumerate(self._kinds):
+        for place, kind in enumerate(KINDS):
             best = tf.math.top_k(sums[:, place], tf.minimum(self._num_listed[kind], tf.size(distinct))).indices
             is_best = tf.scatter_nd(best[:, tf.newaxis], tf.ones_like(best), tf.shape(distinct)) > 0
             is_listed |= is_best & (sums[:, place] > 0)
