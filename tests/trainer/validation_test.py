@@ -115,6 +115,24 @@ def ranks_of(validation, scale, constants, *, has_trends):
     return tuple(np.concatenate([found[place].numpy() for found in ranks]) for place in (0, 1))
 
 
+def test_calibration_takes_twice_as_many_items_as_the_largest_cutoff_for_retrieved(validation):
+    vectors, popularity = validation._catalog()
+    batch = validation._batches[0]
+    rows = validation._read(batch, validation._near(batch), vectors)
+    thresholds, normalizers, targets, listed = validation._normalize(rows, popularity, tf.constant(0.3))
+    logits = 0.3 * rows.products.numpy() + popularity.numpy()
+    number = round(2 * 200 * len(popularity) / 1000)
+    assert 1 < number < len(popularity)
+    expected = -np.sort(-logits, axis=1)[:, number - 1]
+    np.testing.assert_allclose(thresholds, expected, rtol=1e-5)
+    reached = np.where(logits >= expected[:, np.newaxis] - 1e-6, np.exp(logits), 0.0)
+    np.testing.assert_allclose(normalizers, np.log(reached.sum(axis=1)), atol=1e-5)  # of numbers near 0
+    np.testing.assert_allclose(
+        targets, np.take_along_axis(logits, rows.targets.numpy()[:, np.newaxis], 1)[:, 0], rtol=1e-5
+    )
+    np.testing.assert_allclose(listed, np.take_along_axis(logits, rows.places.numpy(), 1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
     """Against scores item by item, in numpy."""
