@@ -13,7 +13,7 @@ from trainer.history import latest_actions
 MIN_VALIDATION_ROWS = 50
 _SHUFFLE_BUFFER = 50_000
 _READ_BATCH = 1024
-_VALIDATION_BATCH = 256
+_VALIDATION_BATCH = 64
 _USER_HASHES = 2**62
 _USER_BUCKETS = 2**20  # users who share one are weighed as one
 USER_WEIGHT = "user_weight"

@@ -232,6 +232,7 @@ class ConversionModel(tfrs.models.Model):
             bonuses_of(repeats, negatives),
         )
 
+    @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking takes a minute
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
         """One step: gradients, clipping, both optimizers."""
         with tf.GradientTape() as tape:

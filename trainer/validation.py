@@ -33,6 +33,7 @@ MAX_ITEMS = 50_000
 """Most items that a target is ranked among; a seeded sample of a larger catalogue."""
 _BLOCK = 4096
 _REACH = 2  # times as many items as the largest cutoff are what calibration takes for retrieved
+_FIRST_SCALE = 0.2  # about what is chosen
 _TOLERANCE = 0.03  # a recall of 0.1 over 2,000 users has a relative standard error of sqrt(0.9 / 0.1 / 2,000), 0.07
 
 
@@ -56,12 +57,28 @@ class _Rows(NamedTuple):
     is_known: tf.Tensor
 
 
+class _Listed(NamedTuple):
+    """Of a batch, the entries for calibration (see `trainer.calibration.Listed`), which no scale changes.
+
+    Attributes:
+        mask: [b, n] whether there is one.
+        rows: [entries] of the batch.
+        terms: [constants, entries].
+        is_target: [entries].
+    """
+
+    mask: np.ndarray
+    rows: np.ndarray
+    terms: np.ndarray
+    is_target: np.ndarray
+
+
 class Validation(tf.keras.callbacks.Callback):
     """Measures every so many steps, stops when nothing improves, and restores the best weights at the end.
 
-    Each measure calibrates the model (see `trainer.calibration`): of the scales of the inner product, each with its best
-    constants of the bonuses, the least that retrieves within 3% of the best stands for the step (in the spirit of the rule
-    of one standard error, Breiman et al., 1984): what is served later is further from the train rows than these rows are.
+    Each measure calibrates the model (see `trainer.calibration`): of the scales of the inner product, the least that retrieves
+    within 3% of the best stands for the step, with its constants of the bonuses (in the spirit of the rule of one standard
+    error, Breiman et al., 1984): what is served later is further from the train rows than these rows are.
 
     The measure is the product of two lifts, recall over popularity's: of all conversions, and of those on items that the history
     does not hold. So a model that learns repeats at the cost of discovery does not win. Recall is the mean over a few cutoffs: one
@@ -139,16 +156,9 @@ class Validation(tf.keras.callbacks.Callback):
     def _measure(self) -> None:
         vectors, popularity = self._catalog()
         rows = [self._read(*parts, vectors) for parts in zip(self._batches, self._neighbors, strict=True)]
-        listed = self._listed(rows)
         base = self._recalls(rows, popularity, 0.0, self._model.bonuses.no_constants)
-        popularity = popularity + self._trends
-        trials, constants = [], self._model.bonuses.first_constants
-        for scale in SCALES:
-            constants = self._fit(listed, rows, popularity, scale, constants)
-            found = self._recalls(rows, popularity, scale, constants)
-            trials.append((_score(found, base), scale, constants, found))
-        least = (1 - _TOLERANCE) * max(score for score, *_ in trials)
-        score, scale, constants, found = next(trial for trial in trials if trial[0] >= least)
+        scale, constants, found = self._calibrate(rows, popularity + self._trends, base)
+        score = _score(found, base)
         is_better = score > self._best
         log.info(
             "Validation at step %s: recall all %.4f (popularity %.4f), new %.4f (%.4f), scale %s%s",
@@ -165,6 +175,19 @@ class Validation(tf.keras.callbacks.Callback):
             log.info("Training stops: the last %s validations were no better", self._patience)
             self._model.stop_training = True
 
+    def _calibrate(
+        self, rows: list[_Rows], popularity: tf.Tensor, base: tuple[float, float]
+    ) -> tuple[float, np.ndarray, tuple[float, float]]:
+        """The scale, its constants and the recalls; constants hardly depend on the scale: those of one serve to choose it."""
+        listed = [self._listed(batch) for batch in rows]
+        constants = self._fit(listed, rows, popularity, _FIRST_SCALE, self._model.bonuses.first_constants)
+        scores = [_score(self._recalls(rows, popularity, scale, constants), base) for scale in SCALES]
+        scale = next(
+            scale for scale, score in zip(SCALES, scores, strict=True) if score >= (1 - _TOLERANCE) * max(scores)
+        )
+        constants = self._fit(listed, rows, popularity, scale, constants)
+        return scale, constants, self._recalls(rows, popularity, scale, constants)
+
     def _save(self, scale: float, constants: np.ndarray) -> None:
         """The calibrated weights; training goes on with its own."""
         model, own = self._model, self._model.bonuses.constants
@@ -180,31 +203,36 @@ class Validation(tf.keras.callbacks.Callback):
         joined = tf.concat(blocks, axis=0)
         return joined[:, :-1] / self._temperature, joined[:, -1] / self._temperature
 
-    def _listed(self, rows: list[_Rows]) -> Listed:
-        """Without logits, which depend on the scale."""
-        masks = [batch.is_there.numpy() for batch in rows]
-        is_target = [(batch.places == batch.targets[:, tf.newaxis]).numpy() for batch in rows]
-        return Listed(
-            weights=self._weights,
-            normalizers=np.zeros(0),
-            rows=np.repeat(np.arange(len(self._weights)), np.concatenate([mask.sum(axis=1) for mask in masks])),
-            logits=np.zeros(0),
-            terms=_picked([batch.terms.numpy() for batch in rows], masks),
-            is_target=_picked(is_target, masks),
-            num_kinds=len(KINDS),
+    def _listed(self, rows: _Rows) -> _Listed:
+        mask = rows.is_there.numpy()
+        return _Listed(
+            mask,
+            np.repeat(np.arange(len(mask)), mask.sum(axis=1)),
+            np.ascontiguousarray(rows.terms.numpy()[mask].T),
+            (rows.places == rows.targets[:, tf.newaxis]).numpy()[mask],
         )
 
     def _fit(
-        self, listed: Listed, rows: list[_Rows], popularity: tf.Tensor, scale: float, guess: np.ndarray
+        self, listed: list[_Listed], rows: list[_Rows], popularity: tf.Tensor, scale: float, guess: np.ndarray
     ) -> np.ndarray:
-        parts = [self._normalize(batch, popularity, tf.constant(scale)) for batch in rows]
-        thresholds, normalizers, targets = (
-            np.concatenate([part[place].numpy() for part in parts]) for place in range(3)
-        )
-        masks = [batch.is_there.numpy() for batch in rows]
-        logits = _picked([part[3].numpy() for part in parts], masks)
-        listed = listed._replace(normalizers=normalizers, logits=logits)
-        return fit_retrieved(listed, thresholds, targets, self._model.bonuses.first_constants, guess)
+        blocks, first = [], 0
+        for batch, entries in zip(rows, listed, strict=True):
+            parts = self._normalize(batch, popularity, tf.constant(scale))
+            thresholds, normalizers, targets, logits = (part.numpy() for part in parts)
+            block = Listed(
+                weights=self._weights[first : first + len(targets)],
+                thresholds=thresholds,
+                normalizers=normalizers,
+                targets=targets,
+                rows=entries.rows,
+                logits=logits[entries.mask],
+                terms=entries.terms,
+                is_target=entries.is_target,
+                num_kinds=len(KINDS),
+            )
+            blocks.append(block)
+            first += len(targets)
+        return fit_retrieved(blocks, self._model.bonuses.first_constants, guess)
 
     def _recalls(
         self, rows: list[_Rows], popularity: tf.Tensor, scale: float, constants: np.ndarray
@@ -223,15 +251,15 @@ class Validation(tf.keras.callbacks.Callback):
         found = np.mean([ranks[counts] < cutoff for cutoff in self._cutoffs], axis=0)
         return float(np.average(found, weights=self._weights[counts]))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _embed(self, items: tf.Tensor) -> tf.Tensor:
         return self._model.item_tower(self._model.catalog.rows(items))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _near(self, batch: Features) -> tuple[tf.Tensor, tf.Tensor]:
         return self._model.bonuses.neighbor.terms(batch)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _read(self, batch: Features, neighbors: tuple[tf.Tensor, tf.Tensor], vectors: tf.Tensor) -> _Rows:
         items, terms = self._model.bonuses.join(self._model.repeat_bonus.terms(batch), neighbors)
         places = tf.minimum(tf.searchsorted(self._items, tf.reshape(items, [-1])), tf.size(self._items) - 1)
@@ -246,7 +274,7 @@ class Validation(tf.keras.callbacks.Callback):
             tf.reduce_any(items[:, :, tf.newaxis] == known[:, tf.newaxis, :], axis=2),
         )
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _normalize(self, rows: _Rows, popularity: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Of logits without bonuses.
 
@@ -265,7 +293,7 @@ class Validation(tf.keras.callbacks.Callback):
             tf.gather(logits, rows.places, batch_dims=1),
         )
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _ranks(
         self, rows: _Rows, popularity: tf.Tensor, scale: tf.Tensor, constants: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -286,14 +314,8 @@ class Validation(tf.keras.callbacks.Callback):
         return of_all - 0.5, tf.where(is_repeat, float("nan"), of_new - 0.5)
 
 
-def _picked(arrays: list[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:
-    """[entries, ...] of arrays [b, n, ...], row by row."""
-    return np.concatenate([array[mask] for array, mask in zip(arrays, masks, strict=True)])
-
-
 def _before(scores: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    target = target[:, tf.newaxis]
-    return tf.cast(scores > target, tf.float32) + tf.cast(scores == target, tf.float32) / 2
+    return (1.0 + tf.sign(scores - target[:, tf.newaxis])) / 2.0
 
 
 def _score(found: tuple[float, float], base: tuple[float, float]) -> float:

@@ -25,8 +25,9 @@ def planted(*, num_rows, constants, seed=0, num_items=40, length=5):
     normalizers = np.log(np.exp(logits).sum(axis=1))
     is_target = history == targets[:, np.newaxis]
     of_row, _ = np.nonzero(is_there)
-    entries = (of_row, own[is_there], terms[is_there], is_target[is_there])
-    return logits, history, targets, terms, Listed(np.ones(num_rows), normalizers, *entries)
+    entries = (of_row, own[is_there], terms[is_there].T, is_target[is_there])
+    of_rows = (np.ones(num_rows), np.full(num_rows, -np.inf), normalizers, logits[np.arange(num_rows), targets])
+    return logits, history, targets, terms, Listed(*of_rows, *entries)
 
 
 def with_bonus(logits, history, terms, constants):
@@ -39,7 +40,7 @@ def with_bonus(logits, history, terms, constants):
 def test_the_planted_constants_are_found():
     constants = np.array([1.5, -0.5, 0.8, 0.3])
     *_, rows = planted(num_rows=20_000, constants=constants)
-    found = fit_constants(rows, START)
+    found = fit_constants([rows], START)
     # The error of a maximum likelihood estimate from 20,000 rows is about 0.02.
     np.testing.assert_allclose(found, constants, atol=0.1)
 
@@ -55,11 +56,11 @@ def test_no_constants_near_those_found_are_likelier():
         pull = constants - START
         return -(rows.weights @ own) / rows.weights.sum() + 1e-3 * pull @ pull / 2
 
-    found = fit_constants(rows, START)
+    found = fit_constants([rows], START)
     best = loss(found)
     assert best < loss(START)
     without = -(rows.weights @ (logits[np.arange(300), targets] - rows.normalizers)) / rows.weights.sum()
-    value, *_ = log_likelihood(rows, rows.weights / rows.weights.sum(), found, START)
+    value, *_ = log_likelihood([rows], found, START)
     assert value == pytest.approx(without - best)
     for place in range(4):
         for step in (-0.05, 0.05):
@@ -68,14 +69,32 @@ def test_no_constants_near_those_found_are_likelier():
 
 def test_rows_without_histories_leave_the_constants_as_they_are():
     none = np.zeros(0)
-    empty = Listed(np.ones(7), np.zeros(7), none.astype(int), none, np.zeros((0, 4)), none.astype(bool))
-    np.testing.assert_allclose(fit_constants(empty, START), START)
+    of_rows = (np.ones(7), np.zeros(7), np.zeros(7), np.zeros(7))
+    empty = Listed(*of_rows, none.astype(int), none, np.zeros((4, 0)), none.astype(bool))
+    np.testing.assert_allclose(fit_constants([empty], START), START)
+
+
+def block_of(rows, first, end):
+    """The rows from first to end."""
+    is_in = (rows.rows >= first) & (rows.rows < end)
+    of_rows = {name: getattr(rows, name)[first:end] for name in ("weights", "thresholds", "normalizers", "targets")}
+    of_entries = {name: getattr(rows, name)[is_in] for name in ("logits", "is_target")}
+    return rows._replace(**of_rows, **of_entries, rows=rows.rows[is_in] - first, terms=rows.terms[:, is_in])
+
+
+def test_rows_in_blocks_are_fitted_as_one():
+    *_, rows = cut_to(8, num_rows=300, constants=np.array([2.0, 0.0, -1.0, 0.5]))
+    rows = rows._replace(weights=np.random.default_rng(1).random(300))
+    blocks = [block_of(rows, 0, 90), block_of(rows, 90, 91), block_of(rows, 91, 300)]
+    found = fit_retrieved(blocks, START)
+    assert np.abs(found - START).max() > 0.5
+    np.testing.assert_allclose(found, fit_retrieved([rows], START), rtol=1e-6)
 
 
 def test_histories_that_are_never_bought_again_lose_their_bonus_and_stay_finite():
     *_, rows = planted(num_rows=50, constants=np.array([-20.0, 0.0, 0.0, 0.0]))
     assert not rows.is_target.any()
-    found = fit_constants(rows, START)
+    found = fit_constants([rows], START)
     assert np.isfinite(found).all()
     assert found[0] < -2
 
@@ -99,10 +118,12 @@ def mixture(num_rows, constants, seed=3, num_items=30, length=12):
     targets = np.argmax(raised + random.gumbel(size=raised.shape), axis=1)  # a draw from each row's softmax
     return bonuses, Listed(
         np.ones(num_rows),
+        np.full(num_rows, -np.inf),
         np.log(np.exp(logits).sum(axis=1)),
+        logits[np.arange(num_rows), targets],
         np.repeat(np.arange(num_rows), length),
         np.take_along_axis(logits, items, 1).ravel(),
-        terms.reshape(-1, 9),
+        terms.reshape(-1, 9).T,
         (items == targets[:, np.newaxis]).ravel(),
         num_kinds=2,
     )
@@ -118,31 +139,36 @@ def test_bonuses_of_a_mixture_and_their_slopes():
     for place in range(9):
         step = 1e-6 * np.eye(9)[place]
         numeric = (mixed_bonuses(rows, MIXED + step)[0] - mixed_bonuses(rows, MIXED - step)[0]) / 2e-6
-        np.testing.assert_allclose(slopes[:, place], numeric, atol=1e-8)
+        np.testing.assert_allclose(slopes[place], numeric, atol=1e-8)
 
 
 def test_the_planted_mixture_is_found():
     _, rows = mixture(20_000, MIXED)
     start = np.array([0.0, *[0.0, 1.0, 0.0, 1.0] * 2])
     # Standard errors are about 0.03 here, and the pull to 1 is slight.
-    np.testing.assert_allclose(fit_constants(rows, start), MIXED, atol=0.15)
+    np.testing.assert_allclose(fit_constants([rows], start), MIXED, atol=0.15)
 
 
 def cut_to(number, *, num_rows, constants, seed=0):
-    """Rows of `planted`, thresholds at the `number`-th of the items without bonuses, the targets' logits, and Listed."""
+    """Rows of `planted`, and Listed with thresholds at the `number`-th of the items without bonuses."""
     logits, history, targets, terms, rows = planted(num_rows=num_rows, constants=constants, seed=seed)
     thresholds = -np.sort(-logits, axis=1)[:, number - 1]
     reached = np.where(logits >= thresholds[:, np.newaxis], np.exp(logits), 0.0)
-    rows = rows._replace(normalizers=np.log(reached.sum(axis=1)))
-    return (logits, history, targets, terms), thresholds, logits[np.arange(num_rows), targets], rows
+    return (
+        logits,
+        history,
+        targets,
+        terms,
+        rows._replace(thresholds=thresholds, normalizers=np.log(reached.sum(axis=1))),
+    )
 
 
 def test_what_is_retrieved_is_cut_to_the_threshold_bonus_included():
     constants = np.array([1.5, -0.5, 0.8, 0.3])
-    (logits, history, targets, terms), thresholds, own, rows = cut_to(8, num_rows=200, constants=constants)
-    found = retrieved(rows, thresholds, own, constants)
+    logits, history, targets, terms, rows = cut_to(8, num_rows=200, constants=constants)
+    found = retrieved(rows, constants)
     raised = with_bonus(logits, history, terms, constants)
-    is_in = raised >= thresholds[:, np.newaxis]
+    is_in = raised >= rows.thresholds[:, np.newaxis]
     is_row = is_in[np.arange(200), targets]
     assert 0 < is_row.sum() < 200
     assert len(found.weights) == is_row.sum()
@@ -153,20 +179,20 @@ def test_what_is_retrieved_is_cut_to_the_threshold_bonus_included():
     expected_rows, _ = np.nonzero((listed & is_in)[is_row])
     np.testing.assert_array_equal(found.rows, expected_rows)
     assert found.is_target.sum() == (listed & is_in)[is_row][np.arange(is_row.sum()), targets[is_row]].sum()
-    value, *_ = log_likelihood(found, found.weights / found.weights.sum(), constants, constants)
+    value, *_ = log_likelihood([found], constants, constants)
     shares = np.where(is_in, np.exp(raised), 0.0)
     chances = shares[np.arange(200), targets] / shares.sum(axis=1)
-    assert value == pytest.approx(np.mean(np.log(chances[is_row])) - np.mean(own[is_row] - without))
+    assert value == pytest.approx(np.mean(np.log(chances[is_row])) - np.mean(rows.targets[is_row] - without))
 
 
 def test_planted_constants_are_found_among_what_is_retrieved():
     constants = np.array([1.5, -0.5, 0.8, 0.3])
-    _, thresholds, own, rows = cut_to(10, num_rows=40_000, constants=constants)
-    found = fit_retrieved(rows, thresholds, own, START, START)
+    *_, rows = cut_to(10, num_rows=40_000, constants=constants)
+    found = fit_retrieved([rows], START)
     np.testing.assert_allclose(found, constants, atol=0.1)
 
 
 def test_where_nothing_is_retrieved_the_constants_are_those_of_the_start():
-    _, thresholds, own, rows = cut_to(1, num_rows=20, constants=np.zeros(4))
-    found = fit_retrieved(rows, thresholds + 100.0, own, START, START)
+    *_, rows = cut_to(1, num_rows=20, constants=np.zeros(4))
+    found = fit_retrieved([rows._replace(thresholds=rows.thresholds + 100.0)], START)
     np.testing.assert_allclose(found, START)

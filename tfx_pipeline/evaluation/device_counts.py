@@ -28,7 +28,7 @@ def count_above(queries: np.ndarray, items: np.ndarray, limits: np.ndarray) -> n
     return counts
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _count(queries: tf.Tensor, items: tf.Tensor, limits: tf.Tensor) -> tf.Tensor:
     scores = tf.matmul(queries, items, transpose_b=True)
     counts = [tf.math.count_nonzero(scores > bound[:, tf.newaxis], axis=1) for bound in tf.unstack(limits, axis=1)]
