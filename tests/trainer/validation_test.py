@@ -83,94 +83,8 @@ def validation(trained, files, spec, tmp_path):
     batches = validation_batches(
         files, spec, split_by_time(files, share=0.5), max_rows=MIN_VALIDATION_ROWS, max_history=100
     )
-    options = {"every_steps": 1, "patience": 1, "cutoffs": (50, 100, 200), "trends": planted_trends(trained.model)}
+    options = {"every_steps": 1, "patience": 1, "cutoffs": (50, 100, 200)}
     return Validation(trained.model, batches, checkpoint=str(tmp_path / "best"), **options)
-
-
-@pytest.mark.parametrize("cutoffs", [(125,), (125, 500)])
-def test_recall_is_the_mean_over_the_cutoffs_which_shrink_with_a_small_catalogue(trained, validation, cutoffs):
-    assert trained.model.catalog.num_items - 1 == 24  # of 1,000: 3 and 12 places
-    built = Validation(
-        trained.model, validation._batches, every_steps=1, patience=1, checkpoint="unused", cutoffs=cutoffs
-    )
-    ranks = np.linspace(0.0, 24.0, len(built._weights))
-    ranks[::5] = np.nan  # which do not count
-    weights = np.where(np.isnan(ranks), 0.0, built._weights)
-    found = [weights[ranks < cutoff * 0.024].sum() / weights.sum() for cutoff in cutoffs]
-    assert built._recall(ranks) == pytest.approx(np.mean(found))
-
-
-def planted_trends(model):
-    return np.linspace(-1.0, 1.0, model.catalog.num_items, dtype=np.float32)
-
-
-def ranks_of(validation, scale, constants, *, has_trends):
-    """[rows] ranks, among all and among the new."""
-    vectors, popularity = validation._catalog()
-    popularity = popularity + validation._trends if has_trends else popularity
-    neighbors = [validation._near(batch) for batch in validation._batches]
-    rows = [validation._read(*parts, vectors) for parts in zip(validation._batches, neighbors, strict=True)]
-    parts = (tf.constant(scale, tf.float32), tf.constant(constants, tf.float32))
-    ranks = [validation._ranks(batch, popularity, *parts) for batch in rows]
-    return tuple(np.concatenate([found[place].numpy() for found in ranks]) for place in (0, 1))
-
-
-def test_calibration_takes_twice_as_many_items_as_the_largest_cutoff_for_retrieved(validation):
-    vectors, popularity = validation._catalog()
-    batch = validation._batches[0]
-    rows = validation._read(batch, validation._near(batch), vectors)
-    thresholds, normalizers, targets, listed = validation._normalize(rows, popularity, tf.constant(0.3))
-    logits = 0.3 * rows.products.numpy() + popularity.numpy()
-    number = round(2 * 200 * len(popularity) / 1000)
-    assert 1 < number < len(popularity)
-    expected = -np.sort(-logits, axis=1)[:, number - 1]
-    np.testing.assert_allclose(thresholds, expected, rtol=1e-5)
-    reached = np.where(logits >= expected[:, np.newaxis] - 1e-6, np.exp(logits), 0.0)
-    np.testing.assert_allclose(normalizers, np.log(reached.sum(axis=1)), atol=1e-5)  # of numbers near 0
-    np.testing.assert_allclose(
-        targets, np.take_along_axis(logits, rows.targets.numpy()[:, np.newaxis], 1)[:, 0], rtol=1e-5
-    )
-    np.testing.assert_allclose(listed, np.take_along_axis(logits, rows.places.numpy(), 1), rtol=1e-5)
-
-
-@pytest.mark.parametrize("scale", [1.0, 0.3])
-def test_ranks_equal_those_of_both_towers(market, trained, validation, scale):
-    """Against scores item by item, in numpy."""
-    own = trained.model.bonuses.constants
-    of_all, of_new = ranks_of(validation, scale, own, has_trends=True)
-    rate_all, rate_new = ranks_of(validation, 0.0, trained.model.bonuses.no_constants, has_trends=False)
-    model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
-    bonuses = tf.function(model.bonuses.__call__, reduce_retracing=True)
-    items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
-    before = model.item_tower.trends.numpy()
-    model.item_tower.trends.assign(planted_trends(model))
-    vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
-    model.item_tower.trends.assign(before)
-    row = 0
-    for batch in validation._batches:
-        queries, repeats = model.query_tower(batch).numpy(), bonuses(batch)
-        queries[:, :-1] *= scale
-        for number, query in enumerate(queries):
-            scores = vectors @ query
-            for item, bonus in zip(repeats.items[number].numpy(), repeats.bonuses[number].numpy(), strict=True):
-                scores[item - 1] += bonus if item else 0.0
-            target = int(batch["item_id_xf"][number]) - 1
-            events = market.tf_transform.vocabulary_by_name("history_event")
-            history = zip(
-                batch["history_item_id_xf"][number].numpy(), batch["history_event_xf"][number].numpy(), strict=True
-            )
-            known = [item - 1 for item, event in history if item and events[event - 1] == b"purchase"]
-            assert of_all[row] == pytest.approx(rank(scores, target, []), abs=0.5)  # ties of float32
-            assert rate_all[row] == pytest.approx(rank(rates, target, []))
-            if target in known:
-                assert np.isnan(of_new[row])
-                assert np.isnan(rate_new[row])
-            else:
-                assert of_new[row] == pytest.approx(rank(scores, target, known), abs=0.5)
-                assert rate_new[row] == pytest.approx(rank(rates, target, known))
-            row += 1
-    assert np.isnan(of_new).any()
-    assert np.isfinite(of_new).any()
 
 
 def test_what_is_kept_is_calibrated_and_training_goes_on_as_it_was(trained, validation):
@@ -200,12 +114,6 @@ def test_popularity_in_training_does_not_count_what_is_held_out(market, trained,
         expected[vocabulary.index(row["item_id"]) + 1] += row["timestamp_us"] < split.boundary_us
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
     assert np.abs(found - whole).max() > 1e-3
-
-
-def rank(scores, target, known):
-    """Number of better items, and half of the ties."""
-    others = [score for item, score in enumerate(scores) if item != target and item not in known]
-    return sum(score > scores[target] for score in others) + sum(score == scores[target] for score in others) / 2
 
 
 @pytest.mark.usefixtures("eager")
