@@ -15,6 +15,7 @@ from typing import Any
 
 from tfx_pipeline import configs
 from tfx_pipeline import logs
+from tfx_pipeline import process
 from tfx_pipeline.root_lock import locked
 
 _COMPONENTS = 16
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parses the arguments, runs, reports; returns the exit status."""
     flags = _parse(argv)
     logs.quiet_environment()
+    process.collect_seldom()
     run_id = time.strftime("%Y%m%d-%H%M%S")
     log_file = flags.root / "logs" / f"{run_id}.log"
 
@@ -123,6 +125,7 @@ def launch(pipeline: Any) -> None:
 
     own = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
     foreign = (apache_beam.error.BeamError, grpc.RpcError, tf.errors.OpError, subprocess.SubprocessError)
+    process.lighten_beam()
     try:
         tfx.orchestration.LocalDagRunner().run(pipeline)
     except (*own, *foreign) as error:

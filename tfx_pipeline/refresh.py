@@ -19,6 +19,7 @@ from typing import Any
 
 from tfx_pipeline import configs
 from tfx_pipeline import logs
+from tfx_pipeline import process
 from tfx_pipeline.local_runner import RunError
 from tfx_pipeline.local_runner import add_run_flags
 from tfx_pipeline.local_runner import beam_args
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parses the arguments, refreshes, reports; returns the exit status."""
     flags = _parse(argv)
     logs.quiet_environment()
+    process.collect_seldom()
     run_id = time.strftime("%Y%m%d-%H%M%S")
     log_file = flags.root / "logs" / f"refresh-{run_id}.log"
 

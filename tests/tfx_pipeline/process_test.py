@@ -1,0 +1,33 @@
+import gc
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker import statecache
+
+from tfx_pipeline import process
+
+
+@pytest.fixture
+def weighed(monkeypatch):
+    """What Beam's cache of side inputs weighs."""
+    found = []
+    weigh = statecache.get_deep_size
+    monkeypatch.setattr(statecache, "get_deep_size", lambda *objects: found.append(objects) or weigh(*objects))
+    monkeypatch.setattr(worker_handlers, "STATE_CACHE_SIZE_MB", worker_handlers.STATE_CACHE_SIZE_MB)
+    yield found
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("is_lightened", [False, True])
+def test_side_inputs_are_read_and_no_longer_weighed(weighed, is_lightened, tmp_path):
+    if is_lightened:
+        process.lighten_beam()
+    with beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(["--direct_running_mode=in_memory"])) as p:
+        side = beam.pvalue.AsList(p | "side" >> beam.Create([1, 2, 3]))
+        rows = p | beam.Create(range(10)) | beam.Reshuffle()
+        sums = rows | beam.Map(lambda row, values: f"{row + sum(values)}", side)
+        _ = sums | beam.io.WriteToText(str(tmp_path / "sums"), num_shards=1)
+    (file,) = tmp_path.iterdir()
+    assert sorted(map(int, file.read_text().split())) == [row + 6 for row in range(10)]
+    assert bool(weighed) != is_lightened
