@@ -21,6 +21,7 @@ from trainer.inputs import TimeSplit
 from trainer.inputs import split_by_time
 from trainer.inputs import training_batches
 from trainer.inputs import validation_batches
+from trainer.loyalty import loyalty
 from trainer.model import ConversionModel
 from trainer.optimizers import optimizers
 from trainer.resume import Resume
@@ -77,7 +78,7 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
         progress = _Progress(total, batch_size, first=first, batch_at=lambda step: next(iter(batches(step - 1))))
         callbacks = [curves, progress, *([validation] if validation else []), resume]
         model.fit(batches(first), epochs=1, steps_per_epoch=total - first, verbose=0, callbacks=callbacks)
-    fill_neighbors(model, split.rows, config)
+    fill_counted(model, split.rows, config)
     model.item_tower.trends.assign(current_trends(model, split.rows, config))
 
 
@@ -101,7 +102,7 @@ def _validation(
         )
         return None
     before = split.rows.at(split.rows.moments_us < split.boundary_us)
-    fill_neighbors(model, before, config)
+    fill_counted(model, before, config)
     steps_per_epoch = split.num_train // min(config.batch_size, split.num_train)
     return Validation(
         model,
@@ -124,11 +125,12 @@ def current_trends(model: ConversionModel, rows: Rows, config: TrainerConfig) ->
     return trends(rows, num_items=num_items, half_life_days=config.trend_half_life_days, now_us=now_us)
 
 
-def fill_neighbors(model: ConversionModel, rows: Rows, config: TrainerConfig) -> None:
-    """Counts the associations of the rows: without those held out for calibration, and in the end with them."""
+def fill_counted(model: ConversionModel, rows: Rows, config: TrainerConfig) -> None:
+    """Counts what bonuses know of the rows: without those held out for calibration, and in the end with them."""
+    num_items, content = model.catalog.num_items, model.bonuses.neighbor.content
+    model.repeat_bonus.loyalty.assign(loyalty(rows, num_items=num_items))
     if not config.num_neighbors:
         return
-    num_items, content = model.catalog.num_items, model.bonuses.neighbor.content
     options = {"num_items": num_items, "num_neighbors": config.num_neighbors}
     model.bonuses.neighbor.fill(
         {

@@ -20,7 +20,7 @@ from trainer.tables import EmbeddingTables
 from trainer.tables import Features
 from trainer.tables import dense_indices
 
-_START = (3.0, 0.8, 0.0, 0.25)  # each b_0, b_1, b_2, b_3, near what Online Retail and The Complete Journey learn
+_START = (3.0, 0.8, 0.0, 0.25, 0.0)  # each b_0, and b_1 to b_4: near what the shops in benchmarks/RESULTS.md learn
 _SCALE = 10.0  # of the weights below, so that Adam moves them ten times faster than those of a dense layer
 
 
@@ -37,14 +37,15 @@ class Repeats(NamedTuple):
 
 
 class RepeatBonus(tf.keras.layers.Layer):
-    """`b_0[e_j] + b_1 log S_j + b_2 log(1 + S) - b_3 log(M f_j)`, for item j of a history.
+    """`b_0[e_j] + b_1 log S_j + b_2 log(1 + S) - b_3 log(M f_j) + b_4 l_j`, for item j of a history.
 
     Users click an item again and buy it again for different reasons: engagements have constants of their own, which only
     training reads. `e_j` is the type of the user's latest action on the item: what is in the cart is bought next, what was
     bought may be done with.
 
     `S_j` is the sum over the item's actions of weights that are learned by event type and age, `S` that of the whole history,
-    `f_j` the item's popularity and M the entries of the item table; the whole times the temperature.
+    `f_j` the item's popularity and M the entries of the item table, `l_j` the item's loyalty (see `trainer.loyalty`); the whole
+    times the temperature.
 
     Args:
         groups: features of the schema.
@@ -78,6 +79,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         self._weights = self.add_weight(
             "weights", [2, num_events + len(others)], initializer=tf.keras.initializers.Constant(start)
         )
+        self.loyalty = self.add_weight("loyalty", [catalog.num_items], initializer="zeros", trainable=False)
 
     def call(
         self, features: Features, shown: tf.Tensor | None = None, is_engagement: tf.Tensor | None = None
@@ -95,7 +97,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         return Repeats(items, self._temperature * tf.einsum("bnk,bk->bn", terms, constants))
 
     def terms(self, features: Features, shown: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """The items as in `Repeats`, and [batch, n, events + 3] what the constants multiply, 0 where there is no item."""
+        """The items as in `Repeats`, and [batch, n, events + 4] what the constants multiply, 0 where there is no item."""
         items = dense_indices(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
         actions = self._actions(features, items != PADDING)
@@ -106,12 +108,14 @@ class RepeatBonus(tf.keras.layers.Layer):
         own, everything = tf.math.log(tf.maximum(sums, 1e-6)), tf.math.log1p(of_all) * tf.ones_like(sums)
         is_listed = (items != PADDING) & is_first
         latest = tf.one_hot(dense_indices(features[self._event.transformed_name]), self._num_events)
-        terms = tf.concat([latest, tf.stack([own, everything, -popularity], axis=2)], axis=2)
+        terms = tf.concat(
+            [latest, tf.stack([own, everything, -popularity, tf.gather(self.loyalty, items)], axis=2)], axis=2
+        )
         return tf.where(is_listed, items, PADDING), tf.where(is_listed[:, :, tf.newaxis], terms, 0.0)
 
     @property
     def conversion_constants(self) -> tf.Tensor:
-        """[events + 3] float32 of conversions: each `b_0`, `b_1`, `b_2` and `b_3`."""
+        """[events + 4] float32 of conversions: each `b_0`, and `b_1` to `b_4`."""
         return _SCALE * self._weights[0]
 
     def set_conversion_constants(self, values: np.ndarray) -> None:

@@ -34,7 +34,7 @@ def trained(market, small_config, tmp_path_factory):
     import tensorflow as tf
 
     from trainer.export import export_towers
-    from trainer.fit import fill_neighbors
+    from trainer.fit import fill_counted
     from trainer.inputs import split_by_time
     from trainer.inputs import training_batches
     from trainer.inputs import training_spec
@@ -58,7 +58,7 @@ def trained(market, small_config, tmp_path_factory):
         "seed": config.seed,
     }
     split = split_by_time(files, share=0.0)
-    fill_neighbors(model, split.rows, config)
+    fill_counted(model, split.rows, config)
     model.bonuses.neighbor.constants.assign([0.1, 0.2, 0.1, 0.05, 0.3, 0.1, -0.1, 0.05, 0.2, 0.1, 0.0, 0.1])
     batches = training_batches(files, spec, split, **sampling)
     for inputs in batches.take(100):
