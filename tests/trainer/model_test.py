@@ -56,9 +56,8 @@ def plain_model(market, plain_options, small_config):
     config = small_config(**plain_options)
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     model.repeat_bonus(market.batch(1))
-    model.repeat_bonus.set_conversion_constants(
-        [1.0, 1.5, 2.0, 0.5, -0.1, 0.2, 0.4]
-    )  # others than those of engagements
+    # Others than those of engagements.
+    model.repeat_bonus.set_conversion_constants([1.0, 1.5, 2.0, 0.5, -0.1, 0.2, 0.4])
     return model
 
 
