@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
-PARALLEL := --numprocesses=2 --dist=loadfile
+PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 INSTALLED := .venv/.installed
 SOURCE ?= complete_journey
 DATA ?=

@@ -13,6 +13,8 @@ from trainer.config import TrainerConfig
 from trainer.losses import sampled_logits
 from trainer.losses import softmax_loss
 from trainer.preprocessing import PADDING
+from trainer.replicas import gathered
+from trainer.replicas import own_part
 from trainer.tables import CatalogTable
 
 log = logging.getLogger(__name__)
@@ -61,11 +63,13 @@ class AdvertiserLoss(tf.keras.layers.Layer):
             vectors: [batch, dim] of the rows' own items, without it too.
             advertisers: [batch] int64 of these items.
         """
-        columns, places = tf.unique(advertisers)
-        pooled = tf.math.unsorted_segment_mean(vectors, places, tf.size(columns))
+        all_advertisers = gathered(advertisers)
+        columns, all_places = tf.unique(all_advertisers)
+        places = own_part(all_places, tf.size(advertisers))
+        pooled = tf.math.unsorted_segment_mean(gathered(vectors), all_places, tf.size(columns))
         units = tf.math.l2_normalize(self._table(columns) if self._table else pooled, axis=1)
         shares = self._shares(columns)
-        num_rows = tf.cast(tf.size(advertisers), tf.float32)
+        num_rows = tf.cast(tf.size(all_advertisers), tf.float32)
         presence = -tf.math.expm1(num_rows * tf.math.log1p(-shares))
         offsets = self._temperature * (tf.math.log(shares) - tf.math.log(presence))
         no_advertiser = tf.where(columns == PADDING, -1e9, 0.0)

@@ -1,5 +1,6 @@
 """fit: one training, from train rows to the best weights, with all that watches it."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from trainer.inputs import validation_batches
 from trainer.loyalty import loyalty
 from trainer.model import ConversionModel
 from trainer.optimizers import optimizers
+from trainer.replicas import spread
 from trainer.resume import Resume
 from trainer.tables import Features
 from trainer.trends import trends
@@ -36,13 +38,16 @@ _PROGRESS_S = 10.0
 def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerConfig, *, folder: Path) -> None:
     """Trains; keeps the best weights and the curves (see `trainer.curves`) below the folder.
 
-    A folder in which the same training was cut holds its last save: it goes on from there (see `trainer.resume`).
+    To be called within the scope of the model's strategy. A folder in which the same training was cut holds its last save: it
+    goes on from there (see `trainer.resume`).
 
     Raises:
         ValueError: fewer rows than one batch even at the smallest batch size that learns anything, or a loss that is no number.
     """
     split = split_by_time(files, share=config.validation_share)
+    strategy = model.distribute_strategy
     batch_size = min(config.batch_size, split.num_train)
+    batch_size -= batch_size % strategy.num_replicas_in_sync
     if batch_size < 2:
         raise ValueError(
             f"The train split must have at least 2 rows for in-batch negatives. Received: {split.num_train}"
@@ -50,16 +55,16 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     total = config.max_steps or config.epochs * (split.num_train // batch_size)
     log.info("Training on %s rows: %s steps of %s at most", split.num_train, total, batch_size)
 
-    def batches(first: int) -> tf.data.Dataset:
+    def batches(num_rows: int, first: int) -> tf.data.Dataset:
         return training_batches(
             files,
             spec,
             split,
-            batch_size=batch_size,
+            batch_size=num_rows,
             user_balance=config.user_balance,
             max_history=config.max_history,
             seed=config.seed,
-            first=first,
+            first=first * (batch_size // num_rows),
         )
 
     model.compile(*optimizers(config, total_steps=total))
@@ -75,9 +80,12 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
     with model.catalog.popularity_from(split.item_counts):
         resume.restore_last()  # within: the save has the popularity of a training
         first = resume.steps
-        progress = _Progress(total, batch_size, first=first, batch_at=lambda step: next(iter(batches(step - 1))))
+        progress = _Progress(
+            total, batch_size, first=first, batch_at=lambda step: next(iter(batches(batch_size, step - 1)))
+        )
         callbacks = [curves, progress, *([validation] if validation else []), resume]
-        model.fit(batches(first), epochs=1, steps_per_epoch=total - first, verbose=0, callbacks=callbacks)
+        rows = spread(strategy, functools.partial(batches, first=first), batch_size=batch_size)
+        model.fit(rows, epochs=1, steps_per_epoch=total - first, verbose=0, callbacks=callbacks)
     fill_counted(model, split.rows, config)
     model.item_tower.trends.assign(current_trends(model, split.rows, config))
 

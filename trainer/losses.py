@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from trainer.replicas import summed
+
 _NONE = tf.float32.min / 2
 """Logit of a column that is no negative of the row."""
 
@@ -99,8 +101,8 @@ def group_loss(logits: Logits, is_same: tf.Tensor) -> tf.Tensor:
 
 
 def weighted_mean(losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """[rows] and [rows] weights, >= 0 -> scalar; 0 when all weights are 0."""
-    return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))
+    """[rows] and [rows] weights, >= 0 -> scalar; 0 when all weights are 0. On several replicas, this one's part of the mean."""
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), summed(tf.reduce_sum(weights)))
 
 
 def _joined(logits: Logits) -> tf.Tensor:

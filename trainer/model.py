@@ -30,6 +30,8 @@ from trainer.repeats import RepeatBonus
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
+from trainer.replicas import gathered
+from trainer.replicas import summed
 from trainer.sampling import NegativeSampler
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
@@ -88,6 +90,7 @@ class ConversionModel(tfrs.models.Model):
         impression_rates: np.ndarray | None = None,
     ) -> None:
         super().__init__()
+        self.distribute_reduction_method = "first"  # what a step returns is of the whole batch already
         self._config = config
         self.temperature = config.temperature
         self._tables = EmbeddingTables(sizes, config)
@@ -153,7 +156,7 @@ class ConversionModel(tfrs.models.Model):
         repeats = self.repeat_bonus(inputs, is_engagement=is_engagement)
         own = _Positives(
             items,
-            negatives.counts[: tf.size(items)],  # the batch's own items come first
+            self._sampler.counts(items, inputs[RATE], num_rows=tf.size(items), training=training),
             vectors,
             row_weights(inputs, config),
             tf.gather(self._task_heads, tf.cast(is_engagement, tf.int64)),
@@ -208,23 +211,26 @@ class ConversionModel(tfrs.models.Model):
 
     def _negatives(self, inputs: Features, vectors: tf.Tensor, *, training: bool) -> _Negatives:
         """Without even draws, an item that is never a positive is never pushed away either, and comes to rank first."""
-        items, num_rows = inputs[ITEM], tf.size(inputs[ITEM])
+        items = inputs[ITEM]
         if training and self.num_draws:
             drawn = self._sampler.draw()
             items = tf.concat([items, drawn], axis=0)
             others = self.item_tower.of_heads(self.catalog.rows(drawn), training=True)
             vectors = tf.concat([vectors, others], axis=0)
-        counts = self._sampler.counts(items, self.catalog.rates(items), num_rows=num_rows, training=training)
+        items, vectors = gathered(items), gathered(vectors)
+        counts = self._sampler.counts(
+            items, self.catalog.rates(items), num_rows=tf.size(inputs[ITEM]), training=training
+        )
         return _Negatives(items, counts, vectors)
 
     def _hidden_positives(self, inputs: Features, hiding: Hiding, negatives: tf.Tensor) -> _Positives:
         """Bonuses are not learned here: what is shown is no user's history."""
-        rows, num_rows = self.catalog.rows(hiding.items), tf.size(hiding.items)
+        rows = self.catalog.rows(hiding.items)
         by_event = tf.gather(self._event_weights, hiding.events)
         repeats = Repeats(*map(tf.stop_gradient, self.repeat_bonus(inputs, shown=hiding.shown)))
         return _Positives(
             hiding.items,
-            self._sampler.counts(hiding.items, rows[RATE], num_rows=num_rows, training=True),
+            self._sampler.counts(hiding.items, rows[RATE], num_rows=tf.size(hiding.items), training=True),
             self.item_tower.of_heads(rows, training=True),
             by_event * self._config.reconstruction_weight * inputs[USER_WEIGHT],
             tf.gather(self._event_heads, hiding.events),
@@ -235,14 +241,20 @@ class ConversionModel(tfrs.models.Model):
     @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking takes a minute
     def train_step(self, inputs: Features) -> dict[str, tf.Tensor]:
         """One step: gradients, clipping, both optimizers."""
+        loss, gradients = self.loss_and_gradients(inputs)
+        variables = self.trainable_variables
+        gradients, norm = tf.clip_by_global_norm(gradients, self._config.clip_norm)
+        pairs = list(zip(gradients, variables, strict=True))
+        is_summed = {"experimental_aggregate_gradients": False}  # before they were clipped
+        self.table_optimizer.apply_gradients([pair for pair in pairs if _is_table(pair[1])], **is_summed)
+        self.optimizer.apply_gradients([pair for pair in pairs if not _is_table(pair[1])], **is_summed)
+        return {"loss": loss, "gradient_norm": norm}
+
+    def loss_and_gradients(self, inputs: Features) -> tuple[tf.Tensor, list[tf.Tensor | tf.IndexedSlices | None]]:
+        """Of the whole batch, from the part of it that this replica has; gradients by trainable variable."""
         with tf.GradientTape() as tape:
             loss = self.compute_loss(inputs, training=True)
-        variables = self.trainable_variables
-        gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, variables), self._config.clip_norm)
-        pairs = list(zip(gradients, variables, strict=True))
-        self.table_optimizer.apply_gradients([pair for pair in pairs if _is_table(pair[1])])
-        self.optimizer.apply_gradients([pair for pair in pairs if not _is_table(pair[1])])
-        return {"loss": loss, "gradient_norm": norm}
+        return summed(loss), summed(tape.gradient(loss, self.trainable_variables))
 
 
 def _flat(vectors: tf.Tensor) -> tf.Tensor:

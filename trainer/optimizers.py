@@ -23,7 +23,7 @@ def optimizers(
 def current_rate(optimizer: tf.keras.optimizers.legacy.Optimizer) -> float:
     """The learning rate of the next step."""
     rate = optimizer.learning_rate
-    return float(rate(optimizer.iterations) if callable(rate) else rate)
+    return float(tf.convert_to_tensor(rate(optimizer.iterations) if callable(rate) else rate))
 
 
 def _schedule(

@@ -23,6 +23,7 @@ from trainer.inputs import ITEM
 from trainer.inputs import training_spec
 from trainer.model import ConversionModel
 from trainer.preprocessing import PADDING
+from trainer.replicas import choose_strategy
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
@@ -48,9 +49,10 @@ def run_fn(fn_args: FnArgs) -> None:
     train = [file for file in files if _CATALOG_MARK not in file]
 
     tf.keras.utils.set_random_seed(config.seed)
-    model = build_model(tf_transform, groups, catalog, config)
     folder = own_folder(Path(fn_args.custom_config["folder"]), fn_args)
-    fit(model, train, training_spec(tf_transform, groups), config, folder=folder)
+    with choose_strategy().scope():
+        model = build_model(tf_transform, groups, catalog, config)
+        fit(model, train, training_spec(tf_transform, groups), config, folder=folder)
     export_towers(model, tf_transform, groups, fn_args.serving_model_dir)
     for name in (TRAINING_FILE, TENSORBOARD_FOLDER):
         shutil.move(folder / name, Path(fn_args.model_run_dir) / name)

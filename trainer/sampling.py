@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from trainer.config import TrainerConfig
 from trainer.preprocessing import PADDING
+from trainer.replicas import num_replicas
 from trainer.tables import CatalogTable
 
 
@@ -35,9 +36,9 @@ class NegativeSampler(tf.Module):
         self._catalog = catalog
         self._rate_floor = rate_floor
         self._random = random
-        self._num_uniform = config.uniform_negatives
+        self._num_uniform = _share(config.uniform_negatives)
         total = float(impression_rates.sum())
-        self._num_impressions = config.impression_negatives if total > 0 else 0
+        self._num_impressions = _share(config.impression_negatives) if total > 0 else 0
         shares = impression_rates / total if total > 0 else impression_rates
         # 64 bits: in 32 the sums of millions of small shares would stand still.
         self._sums = tf.constant(np.cumsum(shares, dtype=np.float64)) if self._num_impressions else None
@@ -45,7 +46,7 @@ class NegativeSampler(tf.Module):
 
     @property
     def num_draws(self) -> int:
-        """Negatives beside the batch's own items."""
+        """Negatives beside the batch's own items, of this replica."""
         return self._num_impressions + self._num_uniform
 
     def draw(self) -> tf.Tensor:
@@ -63,7 +64,7 @@ class NegativeSampler(tf.Module):
         Args:
             items: [n] int64.
             rates: [n] float32 shares of the train positives.
-            num_rows: rows of the batch.
+            num_rows: rows of this replica's part of the batch.
             training: whether there are draws beside the batch.
         """
         counts = tf.cast(num_rows, tf.float32) * tf.maximum(rates, self._rate_floor)
@@ -72,4 +73,9 @@ class NegativeSampler(tf.Module):
         counts += self._num_uniform / (self._catalog.num_items - 1)
         if self._impression_rates is not None:
             counts += self._num_impressions * tf.gather(self._impression_rates, items)
-        return counts
+        return num_replicas() * counts
+
+
+def _share(number: int) -> int:
+    """Draws of one replica, which all replicas have for negatives."""
+    return -(-number // num_replicas())

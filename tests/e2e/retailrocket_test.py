@@ -14,9 +14,9 @@ _LIFT, _LIFT_NEW = 2.0, 1.5
 @pytest.fixture(scope="module")
 def runner(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, runner_type: type):
     data = shared_data / "retailrocket"
-    gate = f"--set=evaluation.min_lift={_LIFT}"
+    options = (f"--set=evaluation.min_lift={_LIFT}", "--set=trainer.max_steps=40")
     return runner_type(
-        tmp_path_factory.mktemp("retailrocket") / "root", "--source=retailrocket", f"--data={data}", gate
+        tmp_path_factory.mktemp("retailrocket") / "root", "--source=retailrocket", f"--data={data}", *options
     )
 
 

@@ -14,7 +14,9 @@ def weighed(monkeypatch):
     found = []
     weigh = statecache.get_deep_size
     monkeypatch.setattr(statecache, "get_deep_size", lambda *objects: found.append(objects) or weigh(*objects))
-    monkeypatch.setattr(worker_handlers, "STATE_CACHE_SIZE_MB", 100)  # Beam's own, which an earlier test may have changed
+    monkeypatch.setattr(
+        worker_handlers, "STATE_CACHE_SIZE_MB", 100
+    )  # Beam's own, which an earlier test may have changed
     yield found
     gc.unfreeze()
 

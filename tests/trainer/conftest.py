@@ -80,7 +80,7 @@ def eager():
         tf.config.run_functions_eagerly(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec(market):
     """What training reads of the market's rows."""
     from trainer.inputs import training_spec

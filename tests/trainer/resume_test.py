@@ -16,7 +16,7 @@ from trainer.training_file import TRAINING_FILE
 from trainer.validation import Validation
 
 _OPTIONS = {
-    "max_steps": 24,
+    "max_steps": 12,
     "validation_share": 0.4,
     "validations_per_epoch": 1,
     "patience": 100,
@@ -55,10 +55,10 @@ def test_a_cut_training_ends_as_one_that_was_not_cut(train, tmp_path, monkeypatc
     monkeypatch.setattr(Validation, "on_train_end", lambda *_: None)  # which would take the best weights instead
     weights, curves = train(tmp_path / "whole")
     num_steps = curves["num_steps"]
-    assert (len(curves["steps"]), len(curves["validations"])) == (3, 9)
+    assert (len(curves["steps"]), len(curves["validations"])) == (2, 5)
 
     saving = Resume.on_train_batch_end
-    for cut_at in (5, num_steps - 3):  # after a step that is saved, and again after it went on
+    for cut_at in (4, num_steps - 2):  # after a step that is saved, and again after it went on
 
         def cut(self, *arguments, at=cut_at):
             saving(self, *arguments)
@@ -71,7 +71,7 @@ def test_a_cut_training_ends_as_one_that_was_not_cut(train, tmp_path, monkeypatc
                 train(tmp_path / "cut")
     with caplog.at_level(logging.INFO):
         found_weights, found_curves = train(tmp_path / "cut")
-    assert f"Training resumes after step {num_steps - 3} of {num_steps}" in caplog.text
+    assert f"Training resumes after step {num_steps - 2} of {num_steps}" in caplog.text
     assert found_curves == curves
     for found, expected in zip(found_weights, weights, strict=True):
         np.testing.assert_array_equal(found, expected)
