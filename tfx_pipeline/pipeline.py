@@ -11,6 +11,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.proto import trainer_pb2
 from tfx.proto import transform_pb2
+from tfx.types.channel import BaseChannel
 from tfx.types.standard_artifacts import Model
 from tfx.types.standard_artifacts import ModelBlessing
 
@@ -19,6 +20,7 @@ from tfx_pipeline.components.evaluator import RetrievalEvaluator
 from tfx_pipeline.components.example_gen import MarketplaceExampleGen
 from tfx_pipeline.components.indexer import Indexer
 from tfx_pipeline.components.last_blessed import LastBlessed
+from tfx_pipeline.components.last_blessed import LastBlessedTowers
 from tfx_pipeline.components.pusher import VersionedPusher
 from tfx_pipeline.components.schema_validator import SchemaValidator
 from tfx_pipeline.components.server_validator import ServerValidator
@@ -69,9 +71,10 @@ class _Data(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """Components from examples to trained towers."""
+    """Components from examples to trained towers; `start`, where there is one, finds the weights to begin with."""
 
     transform: tfx.components.Transform
+    start: tuple[BaseNode, ...]
     trainer: tfx.components.Trainer
 
 
@@ -111,7 +114,7 @@ def create_pipeline(
     return tfx.dsl.Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(places.artifacts),
-        components=[*data, *health, *model, *retrieval],
+        components=[*data, *health, model.transform, *model.start, model.trainer, *retrieval],
         enable_cache=True,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(places.metadata)),
         beam_pipeline_args=beam_args,
@@ -154,6 +157,11 @@ def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, places: Pl
     )
     transform.add_upstream_node(gate)
 
+    # Finds the towers that a warm start begins with: of what was blessed before this run's data.
+    start: tuple[BaseNode, ...] = ()
+    if config.trainer.warm_start:
+        start = (_last_blessed(LastBlessedTowers, transform.outputs["transformed_examples"], "WarmStart"),)
+
     # Trains the two towers.
     trainer = tfx.components.Trainer(
         run_fn="trainer.run.run_fn",
@@ -161,6 +169,7 @@ def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, places: Pl
         transform_graph=transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(splits=_TRANSFORMED),
         eval_args=trainer_pb2.EvalArgs(splits=_TRANSFORMED),
+        base_model=start[0].outputs["model"] if start else None,
         custom_config={
             "config": json.dumps(config.trainer.to_dict()),
             "schema": schema_text,
@@ -168,7 +177,7 @@ def _model(data: _Data, schema: schema_pb2.Schema, config: RunConfig, places: Pl
             "code_digest": digest.code_digest(digest.TRAINER_CODE),
         },
     )
-    return _Model(transform, trainer)
+    return _Model(transform, start, trainer)
 
 
 def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places, run_id: str) -> _Retrieval:
@@ -188,12 +197,7 @@ def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places,
     retriever = indexer.outputs["retriever"]
 
     # Finds the retriever that this one would replace.
-    last_blessed = tfx.dsl.Resolver(
-        strategy_class=LastBlessed,
-        candidate=retriever,
-        model=tfx.dsl.Channel(type=Model),
-        blessing=tfx.dsl.Channel(type=ModelBlessing),
-    ).with_id("LastBlessedRetriever")
+    last_blessed = _last_blessed(LastBlessed, retriever, "LastBlessedRetriever")
 
     # Ranks the whole catalogue for every evaluation row, beside popularity and that retriever, and decides the blessing.
     evaluator = RetrievalEvaluator(
@@ -221,3 +225,12 @@ def _retrieval(data: _Data, model: _Model, config: RunConfig, *, places: Places,
         run_id=run_id,
     )
     return _Retrieval(indexer, last_blessed, evaluator, server_validator, pusher)
+
+
+def _last_blessed(strategy: type[LastBlessed], candidate: BaseChannel, name: str) -> BaseNode:
+    return tfx.dsl.Resolver(
+        strategy_class=strategy,
+        candidate=candidate,
+        model=tfx.dsl.Channel(type=Model),
+        blessing=tfx.dsl.Channel(type=ModelBlessing),
+    ).with_id(name)

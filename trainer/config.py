@@ -77,6 +77,8 @@ class TrainerConfig:
         recall_cutoffs: results that recall is measured at to choose the weights and the scale of the inner product: as many as are
             retrieved (see `trainer.validation`).
         max_steps: trains so many steps instead of `epochs`, when positive.
+        warm_start: begins with the weights of the last blessed model, if the root has one (see `trainer.warm_start`); fewer steps
+            are enough then.
         learning_rate: of dense layers (Adam).
         table_learning_rate: of embedding tables (Adagrad).
         learning_rate_schedule: `constant`, or `cosine`: both rates fall to 0 at the last step.
@@ -131,6 +133,7 @@ class TrainerConfig:
     max_validation_rows: int = 2_000
     recall_cutoffs: tuple[int, ...] = (50, 100, 200)
     max_steps: int = 0
+    warm_start: bool = False
     learning_rate: float = 0.001
     table_learning_rate: float = 0.05
     learning_rate_schedule: str = "constant"

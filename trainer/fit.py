@@ -35,11 +35,21 @@ log = logging.getLogger(__name__)
 _PROGRESS_S = 10.0
 
 
-def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerConfig, *, folder: Path) -> None:
+def fit(
+    model: ConversionModel,
+    files: list[str],
+    spec: dict,
+    config: TrainerConfig,
+    *,
+    folder: Path,
+    start: Callable[[], None] | None = None,
+) -> None:
     """Trains; keeps the best weights and the curves (see `trainer.curves`) below the folder.
 
     To be called within the scope of the model's strategy. A folder in which the same training was cut holds its last save: it
     goes on from there (see `trainer.resume`).
+
+    `start` gives the built model other initial weights.
 
     Raises:
         ValueError: fewer rows than one batch even at the smallest batch size that learns anything, or a loss that is no number.
@@ -68,7 +78,11 @@ def fit(model: ConversionModel, files: list[str], spec: dict, config: TrainerCon
         )
 
     model.compile(*optimizers(config, total_steps=total))
-    curves = Curves(model, read_probes(files, spec), total_steps=total, folder=folder)
+    probes = read_probes(files, spec)
+    if start:
+        model.compute_loss(next(iter(probes.values())))  # builds it
+        start()
+    curves = Curves(model, probes, total_steps=total, folder=folder)
     validation = _validation(model, files, spec, split, config, curves=curves, folder=folder)
     resume = Resume(
         model,

@@ -73,7 +73,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         self._catalog = catalog
         self._rate_floor = rate_floor
         self._temperature = config.temperature
-        self._actions = ActionWeights(groups, tables, age_table="repeat_age", event_initializer="zeros", scale=_SCALE)
+        self.actions = ActionWeights(groups, tables, age_table="repeat_age", event_initializer="zeros", scale=_SCALE)
         first, *others = (value / _SCALE for value in _START)
         start = [[first] * num_events + others] * 2  # of conversions, of engagements
         self._weights = self.add_weight(
@@ -100,7 +100,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         """The items as in `Repeats`, and [batch, n, events + 4] what the constants multiply, 0 where there is no item."""
         items = dense_indices(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
-        actions = self._actions(features, items != PADDING)
+        actions = self.actions(features, items != PADDING)
         sums, is_first = sums_of_same(items, actions)
         of_all = tf.reduce_sum(actions, axis=1, keepdims=True)
         rates = tf.reshape(self._catalog.rates(tf.reshape(items, [-1])), tf.shape(items))

@@ -1,5 +1,6 @@
 """run_fn: what TFX's Trainer calls; reads examples, trains, exports the towers."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -30,6 +31,7 @@ from trainer.tables import CatalogTable
 from trainer.tables import vocabulary_sizes
 from trainer.training_file import TENSORBOARD_FOLDER
 from trainer.training_file import TRAINING_FILE
+from trainer.warm_start import take_weights
 
 log = logging.getLogger(__name__)
 _CATALOG_MARK = "/Split-catalog/"
@@ -39,7 +41,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """Trains on the `train` files and exports to `fn_args.serving_model_dir`.
 
     `fn_args.custom_config` holds `config` (a TrainerConfig as JSON), `schema` (text format) and `folder`, where a training in
-    progress is kept: TFX gives each attempt a new `model_run_dir`. `fn_args.train_files` are the splits `train` and `catalog`.
+    progress is kept: TFX gives each attempt a new `model_run_dir`. `fn_args.train_files` are the splits `train` and `catalog`;
+    `fn_args.base_model`, if any, is the SavedModel of earlier towers, whose weights the training begins with.
     """
     config = TrainerConfig(**json.loads(fn_args.custom_config["config"]))
     groups = feature_groups(text_format.Parse(fn_args.custom_config["schema"], schema_pb2.Schema()))
@@ -52,7 +55,9 @@ def run_fn(fn_args: FnArgs) -> None:
     folder = own_folder(Path(fn_args.custom_config["folder"]), fn_args)
     with choose_strategy().scope():
         model = build_model(tf_transform, groups, catalog, config)
-        fit(model, train, training_spec(tf_transform, groups), config, folder=folder)
+        base = fn_args.base_model
+        start = functools.partial(take_weights, model, base, tf_transform) if base else None
+        fit(model, train, training_spec(tf_transform, groups), config, folder=folder, start=start)
     export_towers(model, tf_transform, groups, fn_args.serving_model_dir)
     for name in (TRAINING_FILE, TENSORBOARD_FOLDER):
         shutil.move(folder / name, Path(fn_args.model_run_dir) / name)
@@ -64,7 +69,7 @@ def own_folder(folder: Path, fn_args: FnArgs) -> Path:
 
     The same training has the same code, options, schema and inputs.
     """
-    facts = [fn_args.custom_config, fn_args.transform_output, fn_args.train_files]
+    facts = [fn_args.custom_config, fn_args.transform_output, fn_args.train_files, fn_args.base_model]
     own = folder / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     for other in folder.glob("*"):
         if other != own:

@@ -1,6 +1,7 @@
 """What may replace what: a weak model, one that hides a slice's fall behind a better average, a better one, and a worse one."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -108,7 +109,7 @@ def runs(shop: Shop, runner_type: type, tmp_path_factory: pytest.TempPathFactory
     done = {}
     for name, arguments in (
         ("untrained", (whole, *_UNTRAINED)),
-        ("blind", (shop.with_events("blind", shop.without(shop.category())),)),
+        ("blind", (shop.with_events("blind", shop.without(shop.category())), "--set=trainer.warm_start=true")),
         ("trained", (whole,)),
         ("shuffled", (shop.with_events("shuffled", shop.shuffled()), "--set=evaluation.min_lift=0.5")),
     ):
@@ -141,6 +142,15 @@ def test_a_slice_that_falls_behind_a_better_average_refuses_the_model(runs: dict
     assert f"eval, category={shop.category()} (" in blind.process.stderr
     assert "(evaluation.max_slice_regression=0.05). Look at this slice in the report" in blind.process.stderr
     assert blind.versions == first.versions
+
+
+def test_a_warm_start_begins_with_the_weights_of_the_last_blessed_model(runs: dict[str, Run]) -> None:
+    root = runs["untrained"].evaluation.parents[3]
+    logs = "".join(file.read_text() for file in sorted((root / "logs").iterdir()))
+    first, *_ = sorted((root / "artifacts" / "Trainer" / "model").iterdir(), key=lambda folder: int(folder.name))
+    ((folder, taken, number),) = re.findall(r"Warm start from (\S+): (\d+) of (\d+) weights taken", logs)
+    assert folder == str(first / "Format-Serving")
+    assert int(taken) == int(number) > 20
 
 
 def test_a_better_model_replaces_the_one_that_it_was_compared_with(runs: dict[str, Run]) -> None:
