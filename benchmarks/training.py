@@ -6,6 +6,7 @@ on batches in memory; `input` reads batches from the files, as a training does, 
 """
 
 import argparse
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def main() -> None:
     plain = float(np.median(rates[_PLAIN]))
     for name, found in rates.items():
         middle = float(np.median(found))
-        print(f"{name:<28} {middle:>12,.0f} examples/s ({min(found):,.0f} to {max(found):,.0f})  {middle / plain:8.3f}")
+        print(f"{name:<33} {middle:>12,.0f} examples/s ({min(found):,.0f} to {max(found):,.0f})  {middle / plain:8.3f}")
 
 
 def _systems(flags: argparse.Namespace) -> tuple[dict[str, Callable[[], object]], int]:
@@ -60,22 +61,31 @@ def _systems(flags: argparse.Namespace) -> tuple[dict[str, Callable[[], object]]
     split = split_by_time(train, share=config.validation_share)
     batch_size = min(config.batch_size, split.num_train)
     spec = {**training_spec(transform, groups), "user_id": tf.io.FixedLenFeature([], tf.string)}
-    options = {"user_balance": config.user_balance, "max_history": config.max_history, "seed": config.seed}
-    batches = training_batches(train, spec, split, batch_size=batch_size, **options)
+    reading = {"user_balance": config.user_balance, "max_history": config.max_history, "seed": config.seed}
+    batches = training_batches(train, spec, split, batch_size=batch_size, **reading)
     kept = list(batches.take(_NUM_BATCHES))
     users = np.unique(np.concatenate([batch["user_id"].numpy() for batch in kept]))
     pairs = [(tf.constant(np.searchsorted(users, batch["user_id"].numpy())), batch[ITEM]) for batch in kept]
     inputs = [{name: value for name, value in batch.items() if name != "user_id"} for batch in kept]
 
-    model = build_model(transform, groups, catalog, config)
-    model.compile(*optimizers(config, total_steps=1_000_000))
-    plain = PlainTwoTower(len(users), model.catalog.num_items)
+    options = {"": {}, ", jit_compile": {"jit_compile": True}, ", mixed_precision": {"mixed_precision": True}}
+    models = {}
+    for name, changes in options.items():
+        changed = dataclasses.replace(config, **changes)
+        models[name] = build_model(transform, groups, catalog, changed)
+        models[name].compile(*optimizers(changed, total_steps=1_000_000))
+    plain = PlainTwoTower(len(users), models[""].catalog.num_items)
     plain.compile(optimizer=tf.keras.optimizers.legacy.Adagrad(0.1))
-    reading = iter(batches)
+    read = iter(batches)
     systems = {
         _PLAIN: _turns(tf.function(plain.train_step, reduce_retracing=True), pairs),
-        "this model, step": _turns(tf.function(model.train_step, autograph=False, reduce_retracing=True), inputs),
-        "this model, input": lambda: next(reading),
+        **{
+            f"this model, step{name}": _turns(
+                tf.function(model.train_step, autograph=False, reduce_retracing=True), inputs
+            )
+            for name, model in models.items()
+        },
+        "this model, input": lambda: next(read),
     }
     for step in systems.values():
         for _ in range(_NUM_BATCHES):  # graphs are built, caches are warm

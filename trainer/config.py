@@ -84,6 +84,10 @@ class TrainerConfig:
         learning_rate_schedule: `constant`, or `cosine`: both rates fall to 0 at the last step.
         warmup_steps: in which both rates rise from 0.
         clip_norm: gradients' global norm, at most.
+        mixed_precision: whether the layers of a step compute in bfloat16, for devices that are made for it; weights, tables, loss
+            and what is served stay float32.
+        jit_compile: whether XLA compiles the towers' layers and the loss of a step, whose shapes do not change; the rest has ragged
+            histories, for which it would compile again and again.
         checkpoint_every_s: seconds between saves of the whole training, from which one that was killed goes on.
         seed: of initial weights, shuffling and dropout.
     """
@@ -139,6 +143,8 @@ class TrainerConfig:
     learning_rate_schedule: str = "constant"
     warmup_steps: int = 0
     clip_norm: float = 10.0
+    mixed_precision: bool = False
+    jit_compile: bool = False
     checkpoint_every_s: float = 120.0
     seed: int = 1
 

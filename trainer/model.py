@@ -125,6 +125,9 @@ class ConversionModel(tfrs.models.Model):
         advertiser = advertiser_feature(groups, catalog, config)
         self._advertisers = None if advertiser is None else tf.cast(catalog.column(advertiser.name), tf.int64)
         self._advertiser_loss = None
+        self._item_losses = self._of_rows
+        if config.jit_compile:
+            self._item_losses = tf.function(self._of_rows, jit_compile=True, autograph=False)
         if advertiser and config.advertiser_loss in ("pooled", "table"):
             num_advertisers = sizes[advertiser.vocabulary]
             self._advertiser_loss = AdvertiserLoss(catalog, advertiser, config, num_advertisers=num_advertisers)
@@ -171,7 +174,8 @@ class ConversionModel(tfrs.models.Model):
                 positives.append(self._hidden_positives(inputs, hiding, negatives.items))
         queries = self.query_tower.of_heads(inputs, shown=shown, training=training)
         joined = _Positives(*(tf.concat(parts, axis=0) for parts in zip(*positives, strict=True)))
-        loss = self._item_loss(tf.tile(queries, [len(positives), 1, 1]), joined, negatives)
+        losses = self._item_losses(tf.tile(queries, [len(positives), 1, 1]), joined, negatives)
+        loss = weighted_mean(losses, joined.weights)
         if self._advertiser_loss is None or not training:
             return loss
         advertisers = tf.gather(self._advertisers, items)
@@ -181,8 +185,11 @@ class ConversionModel(tfrs.models.Model):
         of_advertisers = weighted_mean(self._advertiser_loss(*served, advertisers), weights)
         return loss + config.advertiser_loss_weight * of_advertisers
 
-    def _item_loss(self, queries: tf.Tensor, positives: _Positives, negatives: _Negatives) -> tf.Tensor:
-        """Of queries [rows, heads, dim]: with 0 in the places of other heads, a row's product is that of its own head alone."""
+    def _of_rows(self, queries: tf.Tensor, positives: _Positives, negatives: _Negatives) -> tf.Tensor:
+        """[rows] losses of queries [rows, heads, dim].
+
+        With 0 in the places of other heads, a row's product is that of its own head alone.
+        """
         config = self._config
         own_head = tf.one_hot(positives.heads, config.num_heads)[:, :, tf.newaxis]
         logits = sampled_logits(
@@ -205,9 +212,7 @@ class ConversionModel(tfrs.models.Model):
         if is_same is not None and not config.same_advertiser_negatives:
             logits = Logits(logits.own, masked(logits.others, is_same))
         losses = (corrected_loss if config.logq == "corrected" else softmax_loss)(logits)
-        if groups is not None:
-            losses += config.advertiser_loss_weight * groups
-        return weighted_mean(losses, positives.weights)
+        return losses if groups is None else losses + config.advertiser_loss_weight * groups
 
     def _negatives(self, inputs: Features, vectors: tf.Tensor, *, training: bool) -> _Negatives:
         """Without even draws, an item that is never a positive is never pushed away either, and comes to rank first."""

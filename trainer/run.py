@@ -1,5 +1,6 @@
 """run_fn: what TFX's Trainer calls; reads examples, trains, exports the towers."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -7,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +20,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from schemas.features import FeatureGroups
 from schemas.features import feature_groups
 from trainer.config import TrainerConfig
+from trainer.curves import read_probes
 from trainer.export import export_towers
 from trainer.fit import fit
 from trainer.inputs import ITEM
@@ -28,6 +31,7 @@ from trainer.replicas import choose_strategy
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
+from trainer.tables import Features
 from trainer.tables import vocabulary_sizes
 from trainer.training_file import TENSORBOARD_FOLDER
 from trainer.training_file import TRAINING_FILE
@@ -58,6 +62,9 @@ def run_fn(fn_args: FnArgs) -> None:
         base = fn_args.base_model
         start = functools.partial(take_weights, model, base, tf_transform) if base else None
         fit(model, train, training_spec(tf_transform, groups), config, folder=folder, start=start)
+    if config.mixed_precision:
+        whole = build_model(tf_transform, groups, catalog, dataclasses.replace(config, mixed_precision=False))
+        model = with_weights_of(model, whole, read_probes(train, training_spec(tf_transform, groups)))
     export_towers(model, tf_transform, groups, fn_args.serving_model_dir)
     for name in (TRAINING_FILE, TENSORBOARD_FOLDER):
         shutil.move(folder / name, Path(fn_args.model_run_dir) / name)
@@ -103,6 +110,15 @@ def build_model(
         events=events,
         impression_rates=impression_rates,
     )
+
+
+def with_weights_of(trained: ConversionModel, model: ConversionModel, probes: dict[str, Features]) -> ConversionModel:
+    """The model, which computes otherwise, with all that the trained one has learned; probes are any batches."""
+    model.compute_loss(next(iter(probes.values())))  # builds it
+    with TemporaryDirectory() as folder:
+        weights = tf.train.Checkpoint(model=trained).write(f"{folder}/weights")
+        tf.train.Checkpoint(model=model).read(weights).assert_existing_objects_matched()
+    return model
 
 
 def rates_of_impressions(items: Iterable[dict[str, tf.Tensor]], *, num_items: int) -> np.ndarray:

@@ -31,15 +31,21 @@ class CrossAndDense(tf.keras.layers.Layer):
         super().__init__(name=name)
         self._architecture = config.architecture
         rank = config.cross_projection_dim or None
-        self._crosses = [tfrs.layers.dcn.Cross(projection_dim=rank) for _ in range(config.num_cross_layers)]
-        self._stack = [tf.keras.layers.Dense(units, activation="relu") for units in config.dense_units]
+        policy = layer_policy(config)
+        self._crosses = [
+            tfrs.layers.dcn.Cross(projection_dim=rank, dtype=policy) for _ in range(config.num_cross_layers)
+        ]
+        self._stack = [tf.keras.layers.Dense(units, activation="relu", dtype=policy) for units in config.dense_units]
         self._dropout = config.dropout
         self._random = random
         # Starts near zero: the first logits are the popularity's alone.
         near_zero = tf.keras.initializers.RandomNormal(stddev=0.01)
         self._output_shape = [-1, config.num_heads, config.output_dim]
         width = config.num_heads * config.output_dim
-        self._head = tf.keras.layers.Dense(width, use_bias=False, kernel_initializer=near_zero)
+        self._head = tf.keras.layers.Dense(width, use_bias=False, kernel_initializer=near_zero, dtype=policy)
+        compiled = tf.function(self._mix, jit_compile=True, autograph=False)
+        # Hidden in a plain function: a tf.function in an attribute would be saved, and need XLA where it is served.
+        self._step_mix = (lambda x0, training: compiled(x0, training)) if config.jit_compile else self._mix
 
     def call(self, x0: tf.Tensor, own: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Combines the two paths as the architecture says, and adds `own`.
@@ -50,6 +56,11 @@ class CrossAndDense(tf.keras.layers.Layer):
                 purchase finds its item again without the layers having to learn the identity.
             training: whether the head's inputs are dropped out.
         """
+        mix = self._step_mix if training else self._mix
+        return mix(x0, training) + own[:, tf.newaxis, :]
+
+    def _mix(self, x0: tf.Tensor, training: bool) -> tf.Tensor:
+        x0 = tf.cast(x0, self._head.compute_dtype)
         crossed, dense = x0, x0
         if self._architecture != "dense":
             for layer in self._crosses:
@@ -63,8 +74,12 @@ class CrossAndDense(tf.keras.layers.Layer):
         mixed = combined.get(self._architecture, lambda: dense)()
         if training and self._dropout:
             mixed = tf.nn.experimental.general_dropout(mixed, self._dropout, self._random.uniform)
-        heads = tf.reshape(self._head(mixed), self._output_shape)
-        return heads + own[:, tf.newaxis, :]
+        return tf.cast(tf.reshape(self._head(mixed), self._output_shape), tf.float32)
+
+
+def layer_policy(config: TrainerConfig) -> tf.keras.mixed_precision.Policy:
+    """What layers compute in; their weights are float32."""
+    return tf.keras.mixed_precision.Policy("mixed_bfloat16" if config.mixed_precision else "float32")
 
 
 class ItemTower(tf.keras.layers.Layer):
