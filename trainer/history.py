@@ -1,6 +1,7 @@
 """Histories: how much each action counts, and what training hides, so that the towers learn to find it."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -60,6 +61,30 @@ def age_buckets(ages: tf.RaggedTensor) -> tf.Tensor:
     seconds = _SECONDS_PER_DAY * tf.math.expm1(ages.to_tensor(0.0))
     doublings = tf.math.log1p(seconds) / math.log(2.0)
     return tf.cast(tf.minimum(2.0 * doublings, NUM_AGE_BUCKETS - 1), tf.int64)
+
+
+@tf.custom_gradient
+def weighted_sums(weights: tf.Tensor, places: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """[batch, n] weights, [batch, n] int32 rows of `vectors`, [m, dim] -> [batch, dim] `sum_n w_bn v_(p_bn)`.
+
+    As a sparse product: a vector for each action, [batch, n, dim], would be most of what a step reads and writes, there and back.
+    Where a weight is 0, it has no gradient either: hidden and missing actions cost nothing.
+    """
+    cells = tf.where(weights > 0.0)
+    rows = cells[:, 0]
+    columns = tf.cast(tf.gather_nd(places, cells), tf.int64)
+    matrix = tf.SparseTensor(
+        tf.stack([rows, columns], axis=1),
+        tf.gather_nd(weights, cells),
+        tf.stack([tf.shape(weights, tf.int64)[0], tf.shape(vectors, tf.int64)[0]]),
+    )
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None, tf.Tensor]:
+        products = tf.reduce_sum(tf.gather(vectors, columns) * tf.gather(upstream, rows), axis=1)
+        of_weights = tf.scatter_nd(cells, products, tf.shape(weights, tf.int64))
+        return of_weights, None, tf.sparse.sparse_dense_matmul(matrix, upstream, adjoint_a=True)
+
+    return tf.sparse.sparse_dense_matmul(matrix, vectors), gradient
 
 
 def latest_actions(features: Features, most: int) -> Features:

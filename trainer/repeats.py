@@ -141,16 +141,17 @@ def sums_of_same(items: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
 
 def bonuses_of(repeats: Repeats, items: tf.Tensor) -> tf.Tensor:
     """Bonus of each of `items` [columns] for each row: [batch, columns] float32, 0 for what is not in the row's history."""
-    listed, columns = tf.unique(items)
-    order = tf.argsort(listed)
-    ascending = tf.gather(listed, order)
-    wanted = tf.reshape(repeats.items, [-1])
-    place = tf.minimum(tf.searchsorted(ascending, wanted), tf.size(ascending) - 1)
-    is_there = (tf.gather(ascending, place) == wanted) & (wanted != PADDING)
     batch, length = tf.unstack(tf.shape(repeats.items))
-    cells = tf.stack([tf.repeat(tf.range(batch), length), tf.gather(order, place)], axis=1)
-    values = tf.where(is_there, tf.reshape(repeats.bonuses, [-1]), 0.0)
-    return tf.gather(tf.scatter_nd(cells, values, [batch, tf.size(listed)]), columns, axis=1)
+    order = tf.argsort(items)
+    ascending, wanted = tf.gather(items, order), tf.reshape(repeats.items, [-1])
+    first, end = (tf.searchsorted(ascending, wanted, side=side) for side in ("left", "right"))
+    # An item may be several columns: each entry is repeated for each of them.
+    counts = tf.where(wanted != PADDING, end - first, 0)
+    entries = tf.repeat(tf.range(batch * length), counts)
+    nth = tf.range(tf.size(entries)) - tf.gather(tf.cumsum(counts, exclusive=True), entries)
+    cells = tf.stack([entries // length, tf.gather(order, tf.gather(first, entries) + nth)], axis=1)
+    values = tf.gather(tf.reshape(repeats.bonuses, [-1]), entries)
+    return tf.scatter_nd(cells, values, [batch, tf.size(items)])
 
 
 def bonus_of_own(repeats: Repeats, items: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ from schemas.features import FeatureGroups
 from trainer.config import TrainerConfig
 from trainer.history import ActionWeights
 from trainer.history import latest_actions
+from trainer.history import weighted_sums
 from trainer.history_transformer import HistoryTransformer
 from trainer.preprocessing import PADDING
 from trainer.tables import ITEM_VOCABULARY
@@ -236,8 +237,7 @@ class HistoryPooling(tf.keras.layers.Layer):
         weights = tf.math.divide_no_nan(actions, tf.sqrt(tf.reduce_sum(actions, axis=1, keepdims=True)))
         unique, positions = tf.unique(tf.reshape(items, [-1]))
         vectors = [self._tables.lookup(self._item, unique), *self._content_vectors(unique)]
-        rows = tf.gather(tf.concat(vectors, axis=1), tf.reshape(positions, tf.shape(items)))
-        return tf.einsum("bn,bnd->bd", weights, rows)
+        return weighted_sums(weights, tf.reshape(positions, tf.shape(items)), tf.concat(vectors, axis=1))
 
     def _content_vectors(self, items: tf.Tensor) -> list[tf.Tensor]:
         return [self._tables.mean(f, self._catalog.lookup(f, items)) for f in self._content]

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.history import hide
+from trainer.history import weighted_sums
 
 
 def features(items):
@@ -64,3 +65,26 @@ def test_a_batch_without_any_history():
     shown, items, events = hidden([[], []], share=0.5)
     assert shown.shape == (2, 0)
     assert items.tolist() == events.tolist() == [0, 0]
+
+
+def test_weighted_sums_and_their_gradients_are_those_of_the_dense_product():
+    random = np.random.default_rng(4)
+    places = tf.constant(random.integers(0, 7, (5, 9)), tf.int32)
+    shown = tf.constant(random.uniform(size=(5, 9)) < 0.6) & (tf.range(5) != 3)[:, tf.newaxis]  # a row of nothing
+    weights = tf.where(shown, tf.constant(random.uniform(0.1, 2.0, (5, 9)), tf.float32), 0.0)
+    vectors = tf.constant(random.normal(size=(7, 4)), tf.float32)
+
+    def dense(weights, places, vectors):
+        return tf.einsum("bn,bnd->bd", weights, tf.gather(vectors, places))
+
+    found = []
+    for sums in (weighted_sums, dense):
+        with tf.GradientTape() as tape:
+            tape.watch([weights, vectors])
+            values = sums(weights, places, vectors)
+            total = tf.reduce_sum(tf.sin(values))
+        of_weights, of_vectors = tape.gradient(total, [weights, vectors])
+        found.append([values, tf.where(shown, of_weights, 0.0), tf.convert_to_tensor(of_vectors)])
+    for value, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+    assert float(tf.reduce_max(tf.abs(found[0][0][3]))) == 0.0
