@@ -1,10 +1,10 @@
 """The served model beside its peers, on the same users, items and metric code.
 
-`python -m benchmarks.peers --root=DIR`, of a finished run of `tfx_pipeline.local_runner`. One query per user with a past, as of the
-cut (split `queries`); every item with a train conversion is ranked; the truth is the distinct items among them that the user
-converted on afterwards; recall@k is the mean over users. *New* leaves out what the user had converted on before. Each peer's
-settings are the best of its grid on an earlier slice: the latest 15% of the train conversions, after the others. The model is the
-one that the run pushed.
+`python -m benchmarks.peers --root=DIR [--peers=popularity,EASE]`, of a finished run of `tfx_pipeline.local_runner`. One query
+per user with a past, as of the cut (split `queries`); every item with a train conversion is ranked; the truth is the distinct
+items among them that the user converted on afterwards; recall@k is the mean over users. *New* leaves out what the user had
+converted on before. Each peer's settings are the best of its grid on an earlier slice: the latest 15% of the train conversions,
+after the others. The model is the one that the run pushed.
 """
 
 import argparse
@@ -28,10 +28,14 @@ def main() -> None:
     from benchmarks.peers_methods import GRIDS  # after the environment is quiet: TensorFlow comes with them
     from benchmarks.peers_tasks import tasks_of
 
+    if unknown := [name for name in flags.peers or () if name not in GRIDS]:
+        raise SystemExit(f"--peers must be among {', '.join(GRIDS)}. Received: {', '.join(unknown)}")
     task, earlier, scores = tasks_of(flags.root)
     print(f"{len(task.users):,} users with a past, {task.counts.shape[1]:,} items", file=sys.stderr)
     rows: dict[str, Ranks] = {}
     for name, (peer, grid) in GRIDS.items():
+        if flags.peers and name not in flags.peers:
+            continue
         start_s = time.monotonic()
         tried: list[tuple[float, dict[str, Any]]] = [
             (_value(earlier.ranks(peer(earlier.counts, earlier.users, **options)), flags.ks), options)
@@ -72,6 +76,7 @@ def table(rows: dict[str, Ranks], ks: list[int]) -> str:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--peers", type=lambda text: text.split(","), help="names of the table; default: all")
     parser.add_argument("--ks", type=lambda text: [int(k) for k in text.split(",")], default=[20, 100, 1000])
     return parser.parse_args()
 

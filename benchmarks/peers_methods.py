@@ -34,14 +34,19 @@ def own_frequency(counts: sparse.csr_matrix, users: np.ndarray) -> Scores:
 
 def item_knn(counts: sparse.csr_matrix, users: np.ndarray, *, neighbors: int, shrink: float) -> Scores:
     """Sum of the cosines of the user's items with the item, of each item's nearest only; of all, for less than popularity."""
+    binary, shares = _binary(counts), _shares(counts)
+    nearest = nearest_items(counts, neighbors=neighbors, shrink=shrink)
+    return lambda block: (binary[users[block]] @ nearest).toarray() + _SMALL * shares
+
+
+def nearest_items(counts: sparse.csr_matrix, *, neighbors: int, shrink: float) -> sparse.csr_matrix:
+    """[items, items] cosines by the users that items share, of each column its nearest alone."""
     binary = _binary(counts)
     norms = np.sqrt(np.asarray(binary.sum(axis=0)).ravel()) + _SMALL
     together = (binary.T @ binary).tocoo()
     cosines = together.data / (norms[together.row] * norms[together.col] + shrink)
     cosines[together.row == together.col] = 0.0
-    nearest = _nearest(sparse.csr_matrix((cosines, (together.row, together.col)), together.shape), neighbors)
-    shares = _shares(counts)
-    return lambda block: (binary[users[block]] @ nearest).toarray() + _SMALL * shares
+    return _nearest(sparse.csr_matrix((cosines, (together.row, together.col)), together.shape), neighbors)
 
 
 def ease(counts: sparse.csr_matrix, users: np.ndarray, *, ridge: float) -> Scores:
