@@ -62,9 +62,9 @@ def run_fn(fn_args: FnArgs) -> None:
         base = fn_args.base_model
         start = functools.partial(take_weights, model, base, tf_transform) if base else None
         fit(model, train, training_spec(tf_transform, groups), config, folder=folder, start=start)
-    if config.mixed_precision:
-        whole = build_model(tf_transform, groups, catalog, dataclasses.replace(config, mixed_precision=False))
-        model = with_weights_of(model, whole, read_probes(train, training_spec(tf_transform, groups)))
+    if config.mixed_precision or model.distribute_strategy.num_replicas_in_sync > 1:
+        served = build_model(tf_transform, groups, catalog, dataclasses.replace(config, mixed_precision=False))
+        model = with_weights_of(model, served, read_probes(train, training_spec(tf_transform, groups)))
     export_towers(model, tf_transform, groups, fn_args.serving_model_dir)
     for name in (TRAINING_FILE, TENSORBOARD_FOLDER):
         shutil.move(folder / name, Path(fn_args.model_run_dir) / name)
@@ -113,7 +113,7 @@ def build_model(
 
 
 def with_weights_of(trained: ConversionModel, model: ConversionModel, probes: dict[str, Features]) -> ConversionModel:
-    """The model, which computes otherwise, with all that the trained one has learned; probes are any batches."""
+    """The model, which computes otherwise or elsewhere, with all that the trained one has learned; probes are any batches."""
     model.compute_loss(next(iter(probes.values())))  # builds it
     with TemporaryDirectory() as folder:
         weights = tf.train.Checkpoint(model=trained).write(f"{folder}/weights")

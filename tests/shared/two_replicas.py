@@ -14,9 +14,11 @@ import trainer  # noqa: F401 (chooses Keras 2)
 import tensorflow as tf  # isort: skip
 import tensorflow_transform as tft
 
+from trainer.curves import read_probes
 from trainer.fit import fit
 from trainer.inputs import USER_WEIGHT
 from trainer.run import build_model
+from trainer.run import with_weights_of
 from trainer.sampling import NegativeSampler
 from trainer.training_file import TRAINING_FILE
 
@@ -81,14 +83,18 @@ def _fixed_draw(sampler):
 
 
 def _fit(strategy, given, transform, folder):
-    """Curves of a whole training."""
+    """Curves of a whole training, the copies of its weights, and vectors of it and of a model of one replica with its weights."""
     config = given["fit"]
     with strategy.scope():
         model = _model(given, transform, config)
         fit(model, given["files"]["train"], given["spec"], config, folder=folder / "fit")
     curves = json.loads((folder / "fit" / TRAINING_FILE).read_text())
     copies = [[copy.numpy() for copy in variable.values] for variable in model.trainable_variables]
-    return {"curves": curves, "copies": copies}
+    probes = read_probes(given["files"]["train"], given["spec"])
+    batch = next(iter(probes.values()))
+    served = with_weights_of(model, _model(given, transform, config), probes)
+    vectors = [tower(batch).numpy() for one in (model, served) for tower in (one.query_tower, one.item_tower)]
+    return {"curves": curves, "copies": copies, "vectors": vectors}
 
 
 if __name__ == "__main__":

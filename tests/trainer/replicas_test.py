@@ -76,6 +76,13 @@ def test_a_whole_training_keeps_the_replicas_alike_and_finds_the_planted_tastes(
     assert best["recall_all"] > 1.1 * best["popularity_all"]
 
 
+def test_what_is_served_has_one_replica_and_the_same_weights(compared):
+    queries, items, served_queries, served_items = compared["fit"]["vectors"]
+    assert np.abs(queries[:, :-1]).max() > 0.1
+    np.testing.assert_allclose(served_queries, queries, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(served_items, items, rtol=1e-4, atol=1e-5)
+
+
 def test_other_workers_are_refused_by_name(monkeypatch):
     cluster = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
