@@ -3,7 +3,7 @@
 `python -m benchmarks.purchases --root=DIR [--neighbors=200] [--shrink=10]`, of a finished run of `tfx_pipeline.local_runner`, made
 for logs of sessions (RetailRocket), where the history within the session says most. The whole catalogue is ranked. Peers:
 popularity; item-kNN on the users' train conversions, and on all of their train actions; and what was **seen** or put into the cart
-**and not bought**, the latest first, then by popularity, or by item-kNN. Recall@k with its 95% interval by resampling users, and
+**and not bought**, the latest first, then by item-kNN, or by popularity. Recall@k with its 95% interval by resampling users, and
 the model's difference to the last of these on the same users.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
+from benchmarks.ablation_worker import artifact_folder
 from benchmarks.peers_methods import nearest_items
 from schemas import contract
 from schemas import tables
@@ -53,7 +54,7 @@ def main() -> None:
     flags = _parse()
     run = read_last_run(flags.root / "metadata.sqlite", expected=())
     keys = ("MarketplaceExampleGen.examples", "Trainer.model", "Indexer.retriever")
-    examples, model, retriever = (Path(str(run.uri(key))) for key in keys)
+    examples, model, retriever = (artifact_folder(run, key) for key in keys)
     catalog = Catalog.load(retriever / "catalog")
     towers = load_towers(str(model / "Format-Serving"))
     files = {name: sorted(map(str, (examples / f"Split-{name}").glob("*"))) for name in ("train", "eval")}
@@ -67,7 +68,7 @@ def main() -> None:
         nearest = nearest_items(counts, neighbors=flags.neighbors, shrink=flags.shrink)
         scorers[f"item-kNN of {name}"] = knn_scorer(histories, nearest, shares)
     popularity, *knn = scorers.values()
-    for then, scorer in (("popularity", popularity), ("item-kNN", knn[-1])):
+    for then, scorer in (("item-kNN", knn[-1]), ("popularity", popularity)):
         scorers[f"{_SEEN}, then {then}"] = seen_scorer(histories, scorer)
     scorers[_MODEL] = vector_scorer(rows.queries, catalog.vectors)
     nothing = [np.zeros(0, np.int64)] * len(purchases)
@@ -146,8 +147,8 @@ def table(found: dict[str, np.ndarray], users: np.ndarray, is_seen: np.ndarray, 
         }
         for name, measured in by_name.items():
             lines.append(f"| {name} | " + " | ".join(_cell(one.interval()) for one in measured) + " |")
-        *_, strongest, model = by_name.values()
-        ahead = [own.minus(other).interval() for own, other in zip(model, strongest, strict=True)]
+        *_, peer, model = by_name.values()
+        ahead = [own.minus(other).interval() for own, other in zip(model, peer, strict=True)]
         lines += [f"| the difference of the last two | {' | '.join(_cell(one) for one in ahead)} |", ""]
     return "\n".join(lines)
 

@@ -77,15 +77,14 @@ class TrainerConfig:
         recall_cutoffs: results that recall is measured at to choose the weights and the scale of the inner product: as many as are
             retrieved (see `trainer.validation`).
         max_steps: trains so many steps instead of `epochs`, when positive.
-        warm_start: begins with the weights of the last blessed model, if the root has one (see `trainer.warm_start`); fewer steps
-            are enough then.
+        warm_start: begins with the weights of the last blessed model, if the root has one (see `trainer.warm_start`).
         learning_rate: of dense layers (Adam).
         table_learning_rate: of embedding tables (Adagrad).
         learning_rate_schedule: `constant`, or `cosine`: both rates fall to 0 at the last step.
         warmup_steps: in which both rates rise from 0.
         clip_norm: gradients' global norm, at most.
-        mixed_precision: whether the layers of a step compute in bfloat16, for devices that are made for it; weights, tables, loss
-            and what is served stay float32.
+        mixed_precision: whether the towers' Cross and dense layers compute in bfloat16 in a step, for devices that are made for it;
+            weights, tables, the history's Transformer, loss and what is served stay float32.
         jit_compile: whether XLA compiles the towers' layers and the loss of a step, whose shapes do not change; the rest has ragged
             histories, for which it would compile again and again.
         checkpoint_every_s: seconds between saves of the whole training, from which one that was killed goes on.

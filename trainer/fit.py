@@ -56,12 +56,7 @@ def fit(
     """
     split = split_by_time(files, share=config.validation_share)
     strategy = model.distribute_strategy
-    batch_size = min(config.batch_size, split.num_train)
-    batch_size -= batch_size % strategy.num_replicas_in_sync
-    if batch_size < 2:
-        raise ValueError(
-            f"The train split must have at least 2 rows for in-batch negatives. Received: {split.num_train}"
-        )
+    batch_size = _batch_size(config, split, strategy.num_replicas_in_sync)
     total = config.max_steps or config.epochs * (split.num_train // batch_size)
     log.info("Training on %s rows: %s steps of %s at most", split.num_train, total, batch_size)
 
@@ -102,6 +97,17 @@ def fit(
         model.fit(rows, epochs=1, steps_per_epoch=total - first, verbose=0, callbacks=callbacks)
     fill_counted(model, split.rows, config)
     model.item_tower.trends.assign(current_trends(model, split.rows, config))
+
+
+def _batch_size(config: TrainerConfig, split: TimeSplit, num_replicas: int) -> int:
+    """Rows of a step: as many for each replica."""
+    rows = min(config.batch_size, split.num_train)
+    rows -= rows % num_replicas
+    if rows < 2:
+        raise ValueError(
+            f"The train split must have at least 2 rows for in-batch negatives. Received: {split.num_train}"
+        )
+    return rows
 
 
 def _validation(

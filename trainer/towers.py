@@ -32,7 +32,8 @@ class CrossAndDense(tf.keras.layers.Layer):
         super().__init__(name=name)
         self._architecture = config.architecture
         rank = config.cross_projection_dim or None
-        policy = layer_policy(config)
+        # What layers compute in; their weights are float32.
+        policy = tf.keras.mixed_precision.Policy("mixed_bfloat16" if config.mixed_precision else "float32")
         self._crosses = [
             tfrs.layers.dcn.Cross(projection_dim=rank, dtype=policy) for _ in range(config.num_cross_layers)
         ]
@@ -44,9 +45,11 @@ class CrossAndDense(tf.keras.layers.Layer):
         self._output_shape = [-1, config.num_heads, config.output_dim]
         width = config.num_heads * config.output_dim
         self._head = tf.keras.layers.Dense(width, use_bias=False, kernel_initializer=near_zero, dtype=policy)
-        compiled = tf.function(self._mix, jit_compile=True, autograph=False)
-        # Hidden in a plain function: a tf.function in an attribute would be saved, and need XLA where it is served.
-        self._step_mix = (lambda x0, training: compiled(x0, training)) if config.jit_compile else self._mix
+        self._step_mix = self._mix
+        if config.jit_compile:
+            compiled = tf.function(self._mix, jit_compile=True, autograph=False)
+            # Hidden in a plain function: a tf.function in an attribute would be saved, and need XLA where it is served.
+            self._step_mix = lambda x0, training: compiled(x0, training)
 
     def call(self, x0: tf.Tensor, own: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Combines the two paths as the architecture says, and adds `own`.
@@ -76,11 +79,6 @@ class CrossAndDense(tf.keras.layers.Layer):
         if training and self._dropout:
             mixed = tf.nn.experimental.general_dropout(mixed, self._dropout, self._random.uniform)
         return tf.cast(tf.reshape(self._head(mixed), self._output_shape), tf.float32)
-
-
-def layer_policy(config: TrainerConfig) -> tf.keras.mixed_precision.Policy:
-    """What layers compute in; their weights are float32."""
-    return tf.keras.mixed_precision.Policy("mixed_bfloat16" if config.mixed_precision else "float32")
 
 
 class ItemTower(tf.keras.layers.Layer):

@@ -13,7 +13,6 @@ from trainer.model import ConversionModel
 from trainer.preprocessing import PADDING
 
 log = logging.getLogger(__name__)
-_TABLE = "table_"
 _PARTS = (("query_tower",), ("item_tower",), ("bonuses", "repeat", "actions"))
 """What is learned by steps; constants and counts of the bonuses are fitted anew in each training."""
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from trainer.run import build_model
 from trainer.warm_start import take_weights
@@ -70,4 +69,3 @@ def test_what_has_another_shape_is_left_and_told(market, trained, small_config, 
     np.testing.assert_array_equal(_table(model, "title"), before)
     np.testing.assert_array_equal(_table(model, "item_id"), _table(trained.model, "item_id"))
     assert "query_tower/_body/_stack/0/kernel" in caplog.text
-    assert tf.io.gfile.isdir(trained.folder)
