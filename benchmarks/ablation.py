@@ -71,7 +71,10 @@ def read_results(file: Path) -> list[Result]:
 
 
 def table(results: Iterable[Result], *, title: str) -> str:
-    """Markdown: means over seeds with their standard deviation where there are several; popularity first."""
+    """Markdown: means over seeds with their standard deviation where there are several.
+
+    Popularity first and, of a simulated market, the best possible; there each recall has its share of that in brackets.
+    """
     by_variant: dict[str, list[Result]] = {}
     skipped = []
     for result in results:
@@ -81,12 +84,13 @@ def table(results: Iterable[Result], *, title: str) -> str:
             by_variant.setdefault(result["variant"], []).append(result)
     head = [f"{title}", "", "| variant | " + " | ".join(_COLUMNS) + " | engagements @100 | train s |"]
     rows = [head[-1], "|" + "---|" * (len(_COLUMNS) + 3)]
-    first = next(iter(by_variant.values()), None)
-    if first:
-        cells = [f"{first[0]['popularity'][column]:.4f}" for column in _COLUMNS]
-        rows.append("| popularity | " + " | ".join(cells) + " | | |")
+    first = next(iter(by_variant.values()), [{}])[0]
+    for name, key in (("popularity", "popularity"), ("best possible", "best")):
+        if key in first:
+            rows.append(f"| {name} | " + " | ".join(f"{first[key][column]:.4f}" for column in _COLUMNS) + " | | |")
     for variant, found in by_variant.items():
-        cells = [_cell([result["recall"][column] for result in found]) for column in _COLUMNS]
+        best = first.get("best", {})
+        cells = [_cell([result["recall"][column] for result in found], best.get(column)) for column in _COLUMNS]
         engagements = [result["engagements"] for result in found if result["engagements"] is not None]
         seconds = f"{np.mean([result['train_s'] for result in found]):.0f}"
         rows.append(f"| {variant} | " + " | ".join([*cells, _cell(engagements), seconds]) + " |")
@@ -94,11 +98,12 @@ def table(results: Iterable[Result], *, title: str) -> str:
     return "\n".join([*head[:2], *rows, *told, ""])
 
 
-def _cell(values: list[float]) -> str:
+def _cell(values: list[float], best: float | None = None) -> str:
     if not values:
         return ""
     spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"
+    share = f" ({np.mean(values) / best:.0%})" if best else ""
+    return f"{np.mean(values):.4f}{spread}{share}"
 
 
 def _found(results: list[Result], request: Result) -> Result | None:

@@ -25,6 +25,7 @@ from benchmarks.ablation_variants import VARIANTS
 from schemas.features import FeatureGroups
 from schemas.features import feature_groups
 from tfx_pipeline.configs import build_config
+from tfx_pipeline.dataset import TABLES_FOLDER
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.evaluate import Splits
 from tfx_pipeline.evaluation.evaluate import evaluate
@@ -32,6 +33,7 @@ from tfx_pipeline.index.embed import embed_catalog
 from tfx_pipeline.index.embed import load_towers
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.run_record import read_last_run
+from tfx_pipeline.sources.oracle import Oracle
 from trainer.advertisers import advertiser_feature
 from trainer.config import TrainerConfig
 from trainer.export import export_towers
@@ -52,10 +54,14 @@ def main() -> None:
     config = TrainerConfig(**{**default.to_dict(), **settings})
     run = read_last_run(flags.root / "metadata.sqlite", expected=())
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(_train_and_measure(run, config, variant.needs, Path(folder), rows=request["rows"])))
+        oracle = Oracle.load(flags.root / TABLES_FOLDER)
+        found = _train_and_measure(run, config, variant.needs, Path(folder), oracle=oracle, rows=request["rows"])
+        print(json.dumps(found))
 
 
-def _train_and_measure(run: RunRecord, config: TrainerConfig, needs: str, folder: Path, *, rows: int) -> Found:
+def _train_and_measure(
+    run: RunRecord, config: TrainerConfig, needs: str, folder: Path, *, oracle: Oracle | None, rows: int
+) -> Found:
     transform = tft.TFTransformOutput(str(artifact_folder(run, "Transform.transform_graph")))
     groups = groups_of(run)
     transformed = artifact_folder(run, "Transform.transformed_examples")
@@ -73,17 +79,17 @@ def _train_and_measure(run: RunRecord, config: TrainerConfig, needs: str, folder
     fit(model, train, training_spec(transform, groups), config, folder=folder / "run")
     train_s = time.monotonic() - start_s
     export_towers(model, transform, groups, str(folder / "towers"))
-    return {**_measured(run, str(folder / "towers"), folder, rows=rows), "train_s": train_s}
+    return {**_measured(run, str(folder / "towers"), folder, oracle=oracle, rows=rows), "train_s": train_s}
 
 
-def _measured(run: RunRecord, towers: str, folder: Path, *, rows: int) -> Found:
+def _measured(run: RunRecord, towers: str, folder: Path, *, oracle: Oracle | None, rows: int) -> Found:
     examples = artifact_folder(run, "MarketplaceExampleGen.examples")
     names = ("train", "eval", "queries", "catalog")
     files = {name: sorted(map(str, (examples / f"Split-{name}").glob("*"))) for name in names}
     embedded = embed_catalog(beam.Pipeline(), towers=towers, files=files["catalog"], folder=folder / "catalog")
     options = EvaluationConfig(max_rows=rows, bootstrap_samples=100)
     loaded = load_towers(towers)
-    metrics = evaluate(Splits(**files), loaded, embedded, baseline=None, oracle=None, config=options).metrics
+    metrics = evaluate(Splits(**files), loaded, embedded, baseline=None, oracle=oracle, config=options).metrics
     engagements = [
         record["model"]["value"]
         for record in metrics["slices"]
@@ -94,7 +100,8 @@ def _measured(run: RunRecord, towers: str, folder: Path, *, rows: int) -> Found:
         name: {
             f"{kind} @{k}": metrics["eval"][kind][of][f"recall@{k}"] for kind in ("all", "new") for k in (10, 100, 1000)
         }
-        for name, of in (("recall", "model"), ("popularity", "popularity"))
+        for name, of in (("recall", "model"), ("popularity", "popularity"), ("best", "best_possible"))
+        if of in metrics["eval"]["all"]
     }
     return {**by_name, "engagements": engagements[0] if engagements else None}
 

@@ -1,44 +1,132 @@
-"""`make bench`: events per second from raw tables to examples, at two sizes of the simulated market, on one core."""
+"""From raw tables to examples: events a second, memory and growth of Beam's way, beside one pandas script.
 
+`python -m benchmarks.examples [--sizes=100000,300000,1000000,3000000] [--systems=beam,pandas] [--out=FOLDER]`.
+SYNTHETIC: markets of the simulator with about so many events, in 60 days, over 5,000 items. Each system makes the files of the
+five splits in a process of its own, one after the other; its time counts from after the imports. Beam runs in one process on
+one core, as the pipeline runs it. Prints a table, the exponent of growth (slope of the logarithms of CPU time and events) and
+the share of Beam's transforms at the largest size, and writes `examples.json` and the plot `examples.png`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from benchmarks.examples_worker import SOURCE
 from tfx_pipeline import logs
 
-_NUM_USERS = (250, 1000)
+_EVENTS_PER_USER = 117
+_NUM_ITEMS = 5_000
+_SHARES_TOLD = 12
+Result = dict[str, Any]
 
 
 def main() -> None:
-    """Prints a line per size: a ratio of rates near 1 means that the cost grows linearly."""
+    """Measures each size with each system, then tells."""
+    flags = _parse()
     logs.quiet_environment()
-    rates = []
-    for num_users in _NUM_USERS:
+    results: list[Result] = []
+    for size in flags.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            num_events, seconds = _measure(Path(folder), num_users)
-        rates.append(num_events / seconds)
-        print(f"{num_users} users: {num_events:,} events in {seconds:.1f} s, {rates[-1]:,.0f} events/s")
-    print(f"rate at {_NUM_USERS[-1]} users / rate at {_NUM_USERS[0]}: {rates[-1] / rates[0]:.2f}")
+            dataset, num_events = _simulate(Path(folder), size)
+            for system in flags.systems:
+                print(f"{system}, {num_events:,} events …", file=sys.stderr)
+                results.append({"system": system, "events": num_events, **_measure(system, dataset, Path(folder))})
+                print(line(results[-1], results), flush=True)
+    for system in flags.systems:
+        found = [result for result in results if result["system"] == system]
+        if len(found) > 1:
+            print(
+                f"{system}: exponent of growth {exponent(found):.2f}, of the last two sizes {exponent(found[-2:]):.2f}"
+            )
+    _tell_shares(results)
+    flags.out.mkdir(parents=True, exist_ok=True)
+    (flags.out / "examples.json").write_text(json.dumps(results, indent=2) + "\n")
+    _plot(results, flags.out / "examples.png")
 
 
-def _measure(folder: Path, num_users: int) -> tuple[int, float]:
-    import apache_beam as beam
+def line(result: Result, results: list[Result]) -> str:
+    """One row of the table; with the ratio of CPU time to that of pandas at the same size, where it is known."""
+    rate = result["events"] / result["cpu_s"]
+    told = (
+        f"{result['system']:<7}{result['events']:>10,} events  {result['wall_s']:7.1f} s  CPU {result['cpu_s']:7.1f} s"
+    )
+    return f"{told}  {rate:>8,.0f} events/s of CPU  peak {result['peak_mb']:6,.0f} MB{_ratio(result, results)}"
 
-    from schemas.features import feature_groups
+
+def _ratio(result: Result, results: list[Result]) -> str:
+    other = next((o for o in results if o["events"] == result["events"] and o["system"] != result["system"]), None)
+    if other is None:
+        return ""
+    beam, pandas = (result, other) if result["system"] == "beam" else (other, result)
+    return f"  beam / pandas {beam['cpu_s'] / pandas['cpu_s']:.2f}"
+
+
+def exponent(results: list[Result]) -> float:
+    """Slope of log CPU time over log events, by least squares: 1 is linear."""
+    logs_of = np.log([[result["events"], result["cpu_s"]] for result in results])
+    return float(np.polyfit(logs_of[:, 0], logs_of[:, 1], 1)[0])
+
+
+def _simulate(folder: Path, num_events: int) -> tuple[Path, int]:
     from tfx_pipeline import dataset as datasets
-    from tfx_pipeline.examples.config import ExamplesConfig
-    from tfx_pipeline.examples.pipeline import MarketplaceExamples
 
-    source = "marketplace_simulator"
-    tables = datasets.prepare_tables(source, None, folder, {"num_users": num_users, "num_items": 1000})
-    schema, _ = datasets.effective_schema(source, tables, folder / "schema", extra=None)
-    num_events = datasets.source_facts(tables)["rows_written"]["events"]
-    examples = MarketplaceExamples(str(tables), feature_groups(schema), ExamplesConfig(), now_us=time.time_ns() // 1000)
-    started_s = time.monotonic()
-    with beam.Pipeline() as pipeline:
-        for name, rows in examples.expand(pipeline).items():
-            _ = rows | f"Count[{name}]" >> beam.combiners.Count.Globally()
-    return num_events, time.monotonic() - started_s
+    options = {"num_users": max(1, num_events // _EVENTS_PER_USER), "num_items": _NUM_ITEMS}
+    tables = datasets.prepare_tables(SOURCE, None, folder, options)
+    return tables, datasets.source_facts(tables)["rows_written"]["events"]
+
+
+def _measure(system: str, dataset: Path, folder: Path) -> Result:
+    out = folder / system
+    out.mkdir()
+    command = [sys.executable, "-m", "benchmarks.examples_worker", f"--system={system}"]
+    command += [f"--dataset={dataset}", f"--out={out}"]
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{system} failed:\n{done.stderr[-4000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _tell_shares(results: list[Result]) -> None:
+    largest = max((result for result in results if result["shares"]), key=lambda of: of["events"], default=None)
+    if largest:
+        told = ", ".join(f"{name} {share:.0%}" for name, share in list(largest["shares"].items())[:_SHARES_TOLD])
+        print(f"Beam's time at {largest['events']:,} events: {told}")
+
+
+def _plot(results: list[Result], file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for system in dict.fromkeys(result["system"] for result in results):
+        found = [result for result in results if result["system"] == system]
+        axes.loglog([of["events"] for of in found], [of["cpu_s"] for of in found], marker="o", label=system)
+    axes.set(xlabel="events (synthetic)", ylabel="CPU time [s]", title="Raw tables to examples, one core")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    figure.savefig(file, dpi=120)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.examples", description=__doc__)
+    parser.add_argument(
+        "--sizes", type=_sizes, default=_sizes("100000,300000,1000000,3000000"), help="numbers of events"
+    )
+    parser.add_argument("--systems", type=lambda text: text.split(","), default=["beam", "pandas"])
+    parser.add_argument("--out", type=Path, default=Path("run/bench"), help="(%(default)s)")
+    return parser.parse_args()
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from tfx_pipeline.examples.read import read_shard
 log = logging.getLogger(__name__)
 
 FACTS_FILE = "source.json"
+TABLES_FOLDER = "tables"
 
 
 def prepare_tables(source: str, data: Path | None, root: Path, options: dict[str, Any]) -> Path:
@@ -47,7 +48,7 @@ def prepare_tables(source: str, data: Path | None, root: Path, options: dict[str
         return data.resolve()
     module = importlib.import_module(f"tfx_pipeline.sources.{source}")
     chosen = _options(module.Options, options)
-    out, key_file = root / "tables", root / "tables.key"
+    out, key_file = root / TABLES_FOLDER, root / "tables.key"
     key = json.dumps([source, *fingerprint(data), dataclasses.asdict(chosen), code_digest(SOURCES_CODE)], default=str)
     if out.is_dir() and key_file.exists() and key_file.read_text() == key:
         log.info("Raw tables: as they are in %s", out)

@@ -36,6 +36,13 @@ def test_the_table_has_means_and_deviations_over_seeds():
     assert lines[8] == "The default already, for the data has none: in_batch (no x)"
 
 
+def test_of_a_simulated_market_each_recall_has_its_share_of_the_best_possible():
+    given = result("default", 0.1)
+    lines = table([{**given, "best": dict.fromkeys(given["recall"], 0.4)}], title="t").splitlines()
+    assert lines[5] == "| best possible | " + "0.4000 | " * 6 + "| |"
+    assert lines[6] == "| default | " + "0.1000 (25%) | " * 6 + " | 30 |"
+
+
 def test_half_a_line_is_no_result(tmp_path):
     file = tmp_path / "ablation.jsonl"
     assert read_results(file) == []
