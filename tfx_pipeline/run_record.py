@@ -1,6 +1,7 @@
 """What became of a run, read from ML Metadata: the runner itself returns normally when nothing was pushed."""
 
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -17,10 +18,12 @@ class RunRecord:
     Attributes:
         unfinished: components that did not complete.
         artifacts: output artifacts by `Component.key`.
+        seconds: by component, what it took; 0 of one whose outputs came from the cache.
     """
 
     unfinished: tuple[str, ...]
     artifacts: dict[str, pb.Artifact]
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def pushed_version(self) -> str | None:
@@ -51,7 +54,18 @@ def read_last_run(metadata: Path, *, expected: tuple[str, ...]) -> RunRecord:
     component_of = {e.id: _node_of(store, e) for e in executions}
     done = {component_of[e.id] for e in executions if e.last_known_state in _DONE}
     finished = [e for e in executions if e.last_known_state in _DONE]
-    return RunRecord(tuple(name for name in expected if name not in done), _outputs(store, finished, component_of))
+    seconds = {component_of[e.id]: _seconds(e) for e in sorted(finished, key=lambda e: e.id)}
+    return RunRecord(
+        tuple(name for name in expected if name not in done), _outputs(store, finished, component_of), seconds
+    )
+
+
+def _seconds(execution: pb.Execution) -> float:
+    """From when it was registered, before it started, to when its outputs were."""
+    if execution.last_known_state == pb.Execution.CACHED:
+        return 0.0
+    milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    return milliseconds / 1000
 
 
 def _node_of(store: mlmd.MetadataStore, execution: pb.Execution) -> str:

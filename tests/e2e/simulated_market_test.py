@@ -52,6 +52,12 @@ def test_the_resumed_run_does_not_repeat_finished_components(simulated: Any) -> 
     assert int(seconds.group(1)) <= 2
 
 
+def test_what_each_component_took_is_told(simulated: Any, metrics: dict) -> None:
+    assert metrics["seconds"]["MarketplaceExampleGen"] == 0  # from the cache
+    assert metrics["seconds"]["Trainer"] > 1
+    assert re.search(r"^Time \[s\]: (?=.*Trainer \d+).*all else \d+$", simulated.finished.stdout, re.MULTILINE)
+
+
 def test_the_resumed_training_goes_on_after_its_last_save(runner: Any, simulated: Any) -> None:
     resumed = re.search(r"Training resumes after step (\d+) of (\d+)", simulated.finished.stderr)
     assert resumed

@@ -74,6 +74,7 @@ def _joined(record: RunRecord, facts: dict[str, Any], config: RunConfig, found: 
         "pushed_version": record.pushed_version,
         "data": {key: facts.get(key, "") for key in _FACTS},
         **found,
+        "seconds": record.seconds,
         "versions": installed_versions(),
         "config": config.to_dict(),
     }

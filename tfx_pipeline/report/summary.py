@@ -5,6 +5,8 @@ from typing import Any
 
 from tfx_pipeline.report.files import report_page
 
+_SHORT_S = 1.0
+
 
 def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:
     """A table of recall and the facts that a person wants first."""
@@ -30,7 +32,15 @@ def summary(metrics: dict[str, Any], *, seconds: float, root: Path) -> str:
                 if scorer in values:
                     name = f"{title}, {kind.replace('_', ' ')} ({values[number]:,}): {scorer.replace('_', ' ')}"
                     lines.append(f"{name:<60}"[:60] + "".join(map(_figure, values[scorer].values())))
-    return "\n".join([*lines, "", f"Report: {report_page(root)}"])
+    return "\n".join([*lines, "", _times(metrics["seconds"], seconds), f"Report: {report_page(root)}"])
+
+
+def _times(of_components: dict[str, float], seconds: float) -> str:
+    """The slowest first; tables, imports and the report are what is left."""
+    slowest = sorted(of_components.items(), key=lambda item: -item[1])
+    told = [f"{name} {took:.0f}" for name, took in slowest if took >= _SHORT_S]
+    rest = seconds - sum(took for _, took in slowest if took >= _SHORT_S)
+    return f"Time [s]: {', '.join([*told, f'all else {rest:.0f}'])}"
 
 
 def _figure(value: float | None) -> str:

@@ -40,10 +40,11 @@ def test_what_every_component_measured_is_there_with_what_it_was_made_with(tmp_p
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.json").write_text(json.dumps({"of": name}))
         artifacts[key] = pb.Artifact(uri=str(tmp_path / name))
-    record, config = RunRecord((), artifacts), build_config("tables")
+    record, config = RunRecord((), artifacts, {"Trainer": 1.5}), build_config("tables")
     metrics = write_metrics(tmp_path, record, {"source": "tables"}, config)
     assert {name: metrics[name] for name in written.values()} == {name: {"of": name} for name in written.values()}
     assert (metrics["of"], metrics["versions"]["tensorflow"]) == ("metrics", "2.16.2")
+    assert metrics["seconds"] == {"Trainer": 1.5}
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
     for name in ("training", "tuning"):  # of a run from before they were written
         (tmp_path / name / f"{name}.json").unlink()

@@ -19,6 +19,7 @@ def metrics(num_with_history):
         "num_items": 1234,
         "index": {"kind": "exact"},
         "data": {"source": "tables", "kind": "", "notice": ""},
+        "seconds": {"Transform": 2.4, "HealthGate": 0.1, "Trainer": 6.0},
         "eval": {
             "all": recalls((0.2, 0.5, 1.0), (0.1, 0.2, 0.9), num_rows=1500),
             "new": recalls((None,) * 3, (None,) * 3, num_rows=0),
@@ -31,7 +32,7 @@ def test_the_summary_is_a_table_of_recall():
     lines = summary(metrics(2), seconds=12.3, root=Path("run")).splitlines()
     assert lines[1] == "Pushed version 7 to run/serving in 12 s (1,234 items, index exact)"
     assert lines[2] == "Data: tables (brought by the user)"
-    found = [" ".join(line.split()) for line in lines[4:-2]]
+    found = [" ".join(line.split()) for line in lines[4:-3]]
     assert found == [
         "recall over the whole catalogue @10 @100 @1000",
         "eval, each conversion, all (1,500): model 0.200 0.500 1.000",
@@ -43,8 +44,9 @@ def test_the_summary_is_a_table_of_recall():
         "queries, mean of users, all with history (2): model 0.100 0.250 0.500",
         "queries, mean of users, all with history (2): popularity 0.000 0.125 0.400",
     ]
-    assert len({len(line) for line in lines[4:-2]}) == 1
-    assert lines[-2:] == ["", "Report: run/report/index.html"]
+    assert len({len(line) for line in lines[4:-3]}) == 1
+    # 12.3 in all, less 6.0 and 2.4; what takes less than a second is not named.
+    assert lines[-3:] == ["", "Time [s]: Trainer 6, Transform 2, all else 4", "Report: run/report/index.html"]
 
 
 def test_where_all_users_have_a_history_it_is_not_said_twice():
