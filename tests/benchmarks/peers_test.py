@@ -79,6 +79,6 @@ def test_the_earlier_task_asks_users_with_a_past_about_known_items():
 
 def test_a_table_holds_means_over_users():
     ranks = ([np.array([3, 30]), np.array([5])], [np.array([30]), np.array([50])])
-    lines = table({"one": ranks}, [20, 100]).splitlines()
-    assert lines[0] == "| peer | recall@20 all | recall@100 all | recall@20 new | recall@100 new |"
-    assert lines[2].split(" | ")[1:] == ["0.7500", "1.0000", "0.0000", "1.0000 |"]
+    lines = table({"one": ranks}, {"one": 7.4}, [20, 100]).splitlines()
+    assert lines[0] == "| peer | recall@20 all | recall@100 all | recall@20 new | recall@100 new | seconds |"
+    assert lines[2].split(" | ")[1:] == ["0.7500", "1.0000", "0.0000", "1.0000", "7 |"]
