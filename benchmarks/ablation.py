@@ -94,7 +94,7 @@ def table(results: Iterable[Result], *, title: str) -> str:
         engagements = [result["engagements"] for result in found if result["engagements"] is not None]
         seconds = f"{np.mean([result['train_s'] for result in found]):.0f}"
         rows.append(f"| {variant} | " + " | ".join([*cells, _cell(engagements), seconds]) + " |")
-    told = ["", "The default already, for the data has none: " + ", ".join(dict.fromkeys(skipped))] if skipped else []
+    told = ["", "No different from the default: " + ", ".join(dict.fromkeys(skipped))] if skipped else []
     return "\n".join([*head[:2], *rows, *told, ""])
 
 

@@ -49,9 +49,12 @@ def main() -> None:
     flags = _parse()
     request = json.loads(flags.request)
     variant = VARIANTS[request["variant"]]
-    settings = {**variant.changes, "seed": request["seed"], "max_steps": request["max_steps"]}
-    default = build_config(request["source"], settings=request.get("set", [])).trainer
-    config = TrainerConfig(**{**default.to_dict(), **settings})
+    default = build_config(request["source"], settings=request.get("set", [])).trainer.to_dict()
+    if variant.changes and variant.changes.items() <= default.items():
+        print(json.dumps({"skipped": "this source's default"}))
+        return
+    steps = {"seed": request["seed"], "max_steps": request["max_steps"]}
+    config = TrainerConfig(**{**default, **variant.changes, **steps})
     run = read_last_run(flags.root / "metadata.sqlite", expected=())
     with tempfile.TemporaryDirectory() as folder:
         oracle = Oracle.load(flags.root / TABLES_FOLDER)

@@ -33,7 +33,7 @@ def test_the_table_has_means_and_deviations_over_seeds():
     assert lines[4] == "| popularity | " + "0.0500 | " * 6 + "| |"
     assert lines[5] == "| default | " + "0.1500 ± 0.0707 | " * 6 + " | 30 |"
     assert lines[6] == "| multi | " + "0.3000 | " * 6 + "0.4000 | 30 |"
-    assert lines[8] == "The default already, for the data has none: in_batch (no x)"
+    assert lines[8] == "No different from the default: in_batch (no x)"
 
 
 def test_of_a_simulated_market_each_recall_has_its_share_of_the_best_possible():
