@@ -35,6 +35,7 @@ lint: $(INSTALLED) ## format, style and types
 
 bench: $(INSTALLED) ## measured claims
 	@$(PYTHON) -m benchmarks.examples
+	@$(PYTHON) -m benchmarks.pipeline
 	@$(PYTHON) -m benchmarks.serving
 	@$(PYTHON) -m benchmarks.evaluation
 	@$(PYTHON) -m benchmarks.index --num_items=500000

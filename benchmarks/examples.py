@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.examples_worker import SOURCE
 from tfx_pipeline import logs
 
-_EVENTS_PER_USER = 117
-_NUM_ITEMS = 5_000
+EVENTS_PER_USER = 117
+NUM_ITEMS = 5_000
 _SHARES_TOLD = 12
 Result = dict[str, Any]
 
@@ -77,7 +77,7 @@ def exponent(results: list[Result]) -> float:
 def _simulate(folder: Path, num_events: int) -> tuple[Path, int]:
     from tfx_pipeline import dataset as datasets
 
-    options = {"num_users": max(1, num_events // _EVENTS_PER_USER), "num_items": _NUM_ITEMS}
+    options = {"num_users": max(1, num_events // EVENTS_PER_USER), "num_items": NUM_ITEMS}
     tables = datasets.prepare_tables(SOURCE, None, folder, options)
     return tables, datasets.source_facts(tables)["rows_written"]["events"]
 
