@@ -6,6 +6,7 @@ import socketserver
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -25,6 +26,7 @@ from serving.rest_api import refused
 _MAX_CONNECTIONS = 1024
 _MAX_DISCARDED_BYTES = 2**24
 _MAX_DISCARDING_S = 2.0
+_GZIP = 16 + zlib.MAX_WBITS  # what zlib is told for gzip's header and end
 
 
 class HttpServer(ThreadingHTTPServer):
@@ -181,7 +183,31 @@ class _Connection(BaseHTTPRequestHandler):
         if len(body) < size:  # the client went away
             self.close_connection = True
             return None
-        return body
+        encoding = self.headers.get("Content-Encoding", "identity").lower()
+        if encoding == "identity":
+            return body
+        if encoding != "gzip":
+            self.send_error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding must be gzip. Received: {encoding}")
+            return None
+        return self._decompressed(body)
+
+    def _decompressed(self, body: bytes) -> bytes | None:
+        """Holds no more than a body may have, whatever it would grow to."""
+        limit, gzip = self.server.max_request_bytes, zlib.decompressobj(_GZIP)
+        try:
+            found = gzip.decompress(body, limit + 1)
+        except zlib.error as error:
+            self.send_error(HTTPStatus.BAD_REQUEST, f"the body is no gzip: {error}")
+            return None
+        if len(found) > limit:
+            self.send_error(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body must have at most {limit} bytes, also when decompressed"
+            )
+            return None
+        if not gzip.eof:
+            self.send_error(HTTPStatus.BAD_REQUEST, "the body is no whole gzip: its end is missing")
+            return None
+        return found
 
     def _body_size(self) -> int | None:
         if self.headers.get("Transfer-Encoding"):

@@ -50,6 +50,8 @@ def _run(flags: argparse.Namespace) -> None:
     with RetrieverClient(
         flags.server,
         model_name=flags.model_name,
+        model_version=flags.version,
+        version_label=flags.version_label,
         timeout_s=flags.timeout_s,
         # A snapshot may hold features that the served version does not take (yet, or any more); a file's are meant.
         ignore_unknown=not flags.features,

@@ -78,6 +78,9 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
     server = parser.add_argument_group("model server")
     server.add_argument("--server", default="localhost:8500", help="host:port of its gRPC API (%(default)s)")
     server.add_argument("--model_name", default=MODEL_NAME, help="name of the model there (%(default)s)")
+    chosen = server.add_mutually_exclusive_group()
+    chosen.add_argument("--version", type=int, metavar="N", help="of the model (default: the newest that serves)")
+    chosen.add_argument("--version_label", default="", metavar="LABEL", help="such as canary, instead of a version")
     server.add_argument(
         "--timeout_s", type=_positive, default=5.0, metavar="S", help="seconds to wait for an answer (%(default)s)"
     )

@@ -62,6 +62,20 @@ def query(*flags, cache, server="127.0.0.1:1"):
     return done.returncode, done.stdout, done.stderr
 
 
+def test_a_version_or_a_label_may_be_asked_for(model_server, snapshot, tmp_path):
+    flags = ("--user=u2", "--k=1", "--json", f"--snapshot={snapshot}")
+
+    def asked(*chosen):
+        return query(*flags, *chosen, server=model_server.address, cache=tmp_path)
+
+    status, out, _ = asked("--version=1")
+    assert (status, json.loads(out)["answers"][0]["index_version"]) == (0, "1")
+    status, _, err = asked("--version=99")
+    assert (status, "Servable not found for request: Specific(retriever, 99)" in err) == (1, True)
+    status, _, err = asked("--version_label=canary")
+    assert (status, "label: canary" in err) == (1, True)
+
+
 def test_history_titles_and_answer_are_shown(model_server, snapshot, toy, tmp_path):
     flags = ("--user=u1", "--k=5", f"--snapshot={snapshot}")
     status, out, err = query(*flags, server=model_server.address, cache=tmp_path)

@@ -1,6 +1,7 @@
 """The REST API over real HTTP: answers in both forms, TF Serving's layout, limits, and the end."""
 
 import base64
+import gzip
 import http.client
 import json
 import math
@@ -142,6 +143,35 @@ def test_large_body_is_refused_before_it_is_read(numbers_server):
     whole = raw_answer(numbers_server, head + b"\r\n", b"x" * 100_001)
     assert whole.startswith(b"HTTP/1.1 413 ")
     assert time.monotonic() - started_s < 15
+
+
+def compressed_answer(server, body, encoding=b"gzip"):
+    head = b"POST /v1/models/numbers:predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Encoding: " + encoding
+    return raw_answer(server, head + b"\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+
+
+def test_a_compressed_body_is_the_same_request(numbers_server):
+    plain = json.dumps({"instances": [{"x": 1.5}, {"x": 2.5}]}).encode()
+    answer = compressed_answer(numbers_server, gzip.compress(plain))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    expected = ask(numbers_server, "/v1/models/numbers:predict", json.loads(plain))
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "text"),
+    [
+        (gzip.compress(b"{}" + b" " * 10**7), b"gzip", b"413", b"at most 100000 bytes, also when decompressed"),
+        (gzip.compress(b"{}")[:-3], b"gzip", b"400", b"its end is missing"),
+        (b"{}", b"gzip", b"400", b"the body is no gzip"),
+        (b"{}", b"br", b"415", b"Content-Encoding must be gzip. Received: br"),
+    ],
+    ids=["grows too large", "cut", "no gzip", "another encoding"],
+)
+def test_bodies_that_cannot_be_decompressed_are_refused(numbers_server, body, encoding, status, text):
+    answer = compressed_answer(numbers_server, body, encoding)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert text in answer
 
 
 @pytest.mark.parametrize(
