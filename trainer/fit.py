@@ -96,7 +96,8 @@ def fit(
         rows = spread(strategy, functools.partial(batches, first=first), batch_size=batch_size)
         model.fit(rows, epochs=1, steps_per_epoch=total - first, verbose=0, callbacks=callbacks)
     fill_counted(model, split.rows, config)
-    model.item_tower.trends.assign(current_trends(model, split.rows, config))
+    for part in (model.item_tower, model.repeat_bonus):
+        part.trends.assign(current_trends(model, split.rows, config))
 
 
 def _batch_size(config: TrainerConfig, split: TimeSplit, num_replicas: int) -> int:

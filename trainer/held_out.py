@@ -110,8 +110,8 @@ class HeldOut:
         self._neighbors: list[tuple[tf.Tensor, tf.Tensor]] = []
         self._temperature = model.temperature
         self._items = _candidates(self._batches, model.catalog.num_items)
-        trends = np.zeros(model.catalog.num_items, np.float32) if trends is None else trends
-        self._trends = tf.gather(tf.constant(trends), self._items)
+        self._all_trends = np.zeros(model.catalog.num_items, np.float32) if trends is None else trends
+        self._trends = tf.gather(tf.constant(self._all_trends), self._items)
         _, inverse, counts = np.unique(
             np.concatenate([batch["user_id"].numpy() for batch in self._batches]),
             return_inverse=True,
@@ -123,11 +123,19 @@ class HeldOut:
     def measure(self) -> Measure:
         """Calibrates to the model's present weights, and leaves these as they are."""
         vectors, popularity = self._catalog()
-        self._neighbors = self._neighbors or [self._near(batch) for batch in self._batches]  # which no step changes
-        rows = [self._read(*parts, vectors) for parts in zip(self._batches, self._neighbors, strict=True)]
+        rows = self._read_all(vectors)
         base = self._recalls(rows, popularity, 0.0, self._model.bonuses.no_constants)
         scale, constants, found = self._calibrate(rows, popularity + self._trends, base)
         return Measure(_score(found, base), found, base, scale, constants)
+
+    def _read_all(self, vectors: tf.Tensor) -> list[_Rows]:
+        """By batch, with the trends in the terms of repeats, which steps do not see."""
+        self._neighbors = self._neighbors or [self._near(batch) for batch in self._batches]  # which no step changes
+        trends = self._model.repeat_bonus.trends
+        trends.assign(self._all_trends)
+        rows = [self._read(*parts, vectors) for parts in zip(self._batches, self._neighbors, strict=True)]
+        trends.assign(tf.zeros_like(trends))
+        return rows
 
     def _calibrate(
         self, rows: list[_Rows], popularity: tf.Tensor, base: tuple[float, float]

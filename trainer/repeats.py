@@ -20,7 +20,7 @@ from trainer.tables import EmbeddingTables
 from trainer.tables import Features
 from trainer.tables import dense_indices
 
-_START = (3.0, 0.8, 0.0, 0.25, 0.0)  # each b_0, and b_1 to b_4: near what the shops in benchmarks/RESULTS.md learn
+_START = (3.0, 0.8, 0.0, 0.25, 0.0, 0.0)  # each b_0, and b_1 to b_5: near what the shops in benchmarks/RESULTS.md learn
 _SCALE = 10.0  # of the weights below, so that Adam moves them ten times faster than those of a dense layer
 
 
@@ -37,15 +37,16 @@ class Repeats(NamedTuple):
 
 
 class RepeatBonus(tf.keras.layers.Layer):
-    """`b_0[e_j] + b_1 log S_j + b_2 log(1 + S) - b_3 log(M f_j) + b_4 l_j`, for item j of a history.
+    """`b_0[e_j] + b_1 log S_j + b_2 log(1 + S) - b_3 log(M f_j) + b_4 l_j - b_5 t_j`, for item j of a history.
 
     Users click an item again and buy it again for different reasons: engagements have constants of their own, which only
     training reads. `e_j` is the type of the user's latest action on the item: what is in the cart is bought next, what was
     bought may be done with.
 
     `S_j` is the sum over the item's actions of weights that are learned by event type and age, `S` that of the whole history,
-    `f_j` the item's popularity and M the entries of the item table, `l_j` the item's loyalty (see `trainer.loyalty`); the whole
-    times the temperature.
+    `f_j` the item's popularity and M the entries of the item table, `l_j` its loyalty (see `trainer.loyalty`), `t_j` its trend (see
+    `trainer.trends`); the whole times the temperature. Popularity follows the trend, but who has bought an item follows it
+    less, and of a rare item the trend is little more than when its buyers, this user among them, last bought it.
 
     Args:
         groups: features of the schema.
@@ -80,6 +81,8 @@ class RepeatBonus(tf.keras.layers.Layer):
             "weights", [2, num_events + len(others)], initializer=tf.keras.initializers.Constant(start)
         )
         self.loyalty = self.add_weight("loyalty", [catalog.num_items], initializer="zeros", trainable=False)
+        # 0 in steps, whose rows may be older than what a trend counts: `b_5` is found by calibration.
+        self.trends = self.add_weight("trends", [catalog.num_items], initializer="zeros", trainable=False)
 
     def call(
         self, features: Features, shown: tf.Tensor | None = None, is_engagement: tf.Tensor | None = None
@@ -97,7 +100,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         return Repeats(items, self._temperature * tf.einsum("bnk,bk->bn", terms, constants))
 
     def terms(self, features: Features, shown: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """The items as in `Repeats`, and [batch, n, events + 4] what the constants multiply, 0 where there is no item."""
+        """The items as in `Repeats`, and [batch, n, events + 5] what the constants multiply, 0 where there is no item."""
         items = dense_indices(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
         actions = self.actions(features, items != PADDING)
@@ -108,14 +111,13 @@ class RepeatBonus(tf.keras.layers.Layer):
         own, everything = tf.math.log(tf.maximum(sums, 1e-6)), tf.math.log1p(of_all) * tf.ones_like(sums)
         is_listed = (items != PADDING) & is_first
         latest = tf.one_hot(dense_indices(features[self._event.transformed_name]), self._num_events)
-        terms = tf.concat(
-            [latest, tf.stack([own, everything, -popularity, tf.gather(self.loyalty, items)], axis=2)], axis=2
-        )
+        of_items = (tf.gather(self.loyalty, items), -tf.gather(self.trends, items))
+        terms = tf.concat([latest, tf.stack([own, everything, -popularity, *of_items], axis=2)], axis=2)
         return tf.where(is_listed, items, PADDING), tf.where(is_listed[:, :, tf.newaxis], terms, 0.0)
 
     @property
     def conversion_constants(self) -> tf.Tensor:
-        """[events + 4] float32 of conversions: each `b_0`, and `b_1` to `b_4`."""
+        """[events + 5] float32 of conversions: each `b_0`, and `b_1` to `b_5`."""
         return _SCALE * self._weights[0]
 
     def set_conversion_constants(self, values: np.ndarray) -> None:

@@ -34,8 +34,7 @@ def ranks_of(held_out, scale, constants, *, has_trends):
     """[rows] ranks, among all and among the new."""
     vectors, popularity = held_out._catalog()
     popularity = popularity + held_out._trends if has_trends else popularity
-    neighbors = [held_out._near(batch) for batch in held_out._batches]
-    rows = [held_out._read(*parts, vectors) for parts in zip(held_out._batches, neighbors, strict=True)]
+    rows = held_out._read_all(vectors)
     parts = (tf.constant(scale, tf.float32), tf.constant(constants, tf.float32))
     ranks = [held_out._ranks(batch, popularity, *parts) for batch in rows]
     return tuple(np.concatenate([found[place].numpy() for found in ranks]) for place in (0, 1))
@@ -59,19 +58,32 @@ def test_calibration_takes_twice_as_many_items_as_the_largest_cutoff_for_retriev
     np.testing.assert_allclose(listed, np.take_along_axis(logits, rows.places.numpy(), 1), rtol=1e-5)
 
 
+@pytest.fixture
+def model(trained):
+    """The trained model, whose trends and constants a test may change."""
+    model = trained.model
+    trends = [part.trends for part in (model.item_tower, model.repeat_bonus)]
+    before, constants = [variable.numpy() for variable in trends], model.bonuses.constants
+    yield model
+    model.bonuses.constants = constants
+    for variable, values in zip(trends, before, strict=True):
+        variable.assign(values)
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.3])
-def test_ranks_equal_those_of_both_towers(market, trained, held_out, scale):
+def test_ranks_equal_those_of_both_towers(market, model, held_out, scale):
     """Against scores item by item, in numpy."""
-    own = trained.model.bonuses.constants
+    own = model.bonuses.constants
+    own[len(model.repeat_bonus.conversion_constants) - 1] = 0.7  # repeats follow trends less
+    model.bonuses.constants = own
     of_all, of_new = ranks_of(held_out, scale, own, has_trends=True)
-    rate_all, rate_new = ranks_of(held_out, 0.0, trained.model.bonuses.no_constants, has_trends=False)
-    model, vocabulary = trained.model, market.tf_transform.vocabulary_by_name("item_id")
+    rate_all, rate_new = ranks_of(held_out, 0.0, model.bonuses.no_constants, has_trends=False)
+    vocabulary = market.tf_transform.vocabulary_by_name("item_id")
     bonuses = tf.function(model.bonuses.__call__, reduce_retracing=True)
     items = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
-    before = model.item_tower.trends.numpy()
-    model.item_tower.trends.assign(planted_trends(model))
+    for part in (model.item_tower, model.repeat_bonus):
+        part.trends.assign(planted_trends(model))
     vectors, rates = model.item_tower(model.catalog.rows(items)).numpy(), model.catalog.rates(items).numpy()
-    model.item_tower.trends.assign(before)
     row = 0
     for batch in held_out._batches:
         queries, repeats = model.query_tower(batch).numpy(), bonuses(batch)
@@ -105,12 +117,12 @@ def rank(scores, target, known):
     return sum(score > scores[target] for score in others) + sum(score == scores[target] for score in others) / 2
 
 
-def test_a_measure_is_of_the_calibrated_model_and_leaves_it_as_it_was(trained, held_out):
-    model = trained.model
+def test_a_measure_is_of_the_calibrated_model_and_leaves_it_as_it_was(model, held_out):
     own = model.bonuses.constants
     found = held_out.measure()
     np.testing.assert_array_equal(model.bonuses.constants, own)
     assert model.query_tower.scale.numpy() == 1.0
+    assert not model.repeat_bonus.trends.numpy().any()
     of_all, of_new = ranks_of(held_out, found.scale, found.constants, has_trends=True)
     rate_all, rate_new = ranks_of(held_out, 0.0, model.bonuses.no_constants, has_trends=False)
     assert found.recalls == pytest.approx((held_out._recall(of_all), held_out._recall(of_new)))

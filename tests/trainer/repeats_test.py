@@ -10,9 +10,10 @@ from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
 
 RATE_FLOOR = 0.005
-B = (2.5, 2.0, 1.0, 3.0, 0.7, -0.4, 0.3, 0.9)  # by event, then b_1 to b_4
-OF_ENGAGEMENTS = (-1.0, 0.5, 0.0, 0.3, 0.2, 0.1, 0.0, 0.4)
+B = (2.5, 2.0, 1.0, 3.0, 0.7, -0.4, 0.3, 0.9, 0.6)  # by event, then b_1 to b_5
+OF_ENGAGEMENTS = (-1.0, 0.5, 0.0, 0.3, 0.2, 0.1, 0.0, 0.4, 0.2)
 LOYALTY = np.linspace(-1.0, 1.0, 12)
+TRENDS = np.linspace(0.5, -2.0, 12)
 ROWS = (
     [(3, 1, 0.0), (4, 2, 3.0), (3, 2, 40.0), (3, 1, 5000.0)],  # an item three times, of other events and ages
     [(0, 1, 1.0), (5, 3, 2.0), (0, 2, 9.0)],  # unknown items beside one without positives
@@ -32,11 +33,12 @@ def layer(parts, histories):
         variable.assign(0.05 * random.normal(size=variable.shape))
     own_variables(found)["constants"].assign(np.array([B, OF_ENGAGEMENTS]) / 10)
     found.loyalty.assign(LOYALTY)
+    found.trends.assign(TRENDS)
     return found
 
 
 def own_variables(layer):
-    names = {(2, 8): "constants", (64, 1): "ages", (4, 1): "events"}  # by shape; 4 numbers an event
+    names = {(2, 9): "constants", (64, 1): "ages", (4, 1): "events"}  # by shape; 4 numbers an event
     return {names[tuple(v.shape)]: v for v in layer.trainable_variables if tuple(v.shape) in names}
 
 
@@ -59,6 +61,7 @@ def plain_bonuses(layer, parts, row, constants=B):
             + constants[5] * math.log(1 + whole)
             - constants[6] * math.log(len(parts.rates) * max(parts.rates[item], RATE_FLOOR))
             + constants[7] * LOYALTY[item]
+            - constants[8] * TRENDS[item]
         )
         for item, weights in weight_of.items()
     }
@@ -100,9 +103,9 @@ def test_engagements_have_constants_of_their_own(layer, parts, histories):
 
 def test_constants_are_those_of_conversions(layer):
     np.testing.assert_allclose(layer.conversion_constants, B, rtol=1e-6)
-    layer.set_conversion_constants(np.arange(8.0))
+    layer.set_conversion_constants(np.arange(9.0))
     np.testing.assert_allclose(
-        10 * own_variables(layer)["constants"].numpy(), [np.arange(8), OF_ENGAGEMENTS], rtol=1e-5
+        10 * own_variables(layer)["constants"].numpy(), [np.arange(9), OF_ENGAGEMENTS], rtol=1e-5
     )
     layer.set_conversion_constants(B)
 

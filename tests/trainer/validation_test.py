@@ -159,5 +159,6 @@ def test_what_is_trained_has_the_trends_of_all_train_rows(market, small_config, 
     fit(model, files, spec, config, folder=tmp_path)
     options = {"half_life_days": half_life_days, "now_us": int(rows.moments_us.max())}
     expected = trends(rows, num_items=model.catalog.num_items, **options)
-    np.testing.assert_allclose(model.item_tower.trends, expected, rtol=1e-6)
+    for part in (model.item_tower, model.repeat_bonus):
+        np.testing.assert_allclose(part.trends, expected, rtol=1e-6)
     assert np.ptp(expected) > 0.1
