@@ -57,7 +57,7 @@ def plain_model(market, plain_options, small_config):
     model = build_model(market.tf_transform, market.groups, market.transformed_files["catalog"], config)
     model.repeat_bonus(market.batch(1))
     # Others than those of engagements.
-    model.repeat_bonus.set_conversion_constants([1.0, 1.5, 2.0, 0.5, -0.1, 0.2, 0.4])
+    model.repeat_bonus.set_conversion_constants([1.0, 1.5, 2.0, 0.5, -0.1, 0.2, 0.4, 0.3])
     return model
 
 

@@ -192,7 +192,8 @@ def bonuses(parts, layer):
 def test_both_bonuses_stand_side_by_side(bonuses, layer, histories):
     features = histories(*ROWS)
     bonuses.repeat(features)  # builds it
-    constants = np.linspace(-1.0, 0.9, 8 + layer.num_constants, dtype=np.float32)
+    num_own = len(bonuses.repeat.conversion_constants)
+    constants = np.linspace(-1.0, 0.9, num_own + layer.num_constants, dtype=np.float32)
     bonuses.constants = constants
     np.testing.assert_allclose(bonuses.constants, constants, rtol=1e-5)
     found = bonuses(features)
@@ -200,7 +201,9 @@ def test_both_bonuses_stand_side_by_side(bonuses, layer, histories):
     np.testing.assert_array_equal(found.items, np.concatenate([repeats.items, near], axis=1))
     np.testing.assert_allclose(found.bonuses[:, :4], repeats.bonuses, atol=1e-5)
     kinds = terms.numpy().reshape(5, 11, 3, 4)
-    odds = sum(kinds[:, :, k, 0] * np.exp(kinds[:, :, k] @ constants[8 + 4 * k : 12 + 4 * k]) for k in range(3))
+    odds = sum(
+        kinds[:, :, k, 0] * np.exp(kinds[:, :, k] @ constants[num_own + 4 * k : num_own + 4 + 4 * k]) for k in range(3)
+    )
     np.testing.assert_allclose(found.bonuses[:, 4:], 0.5 * np.log(1 + odds), rtol=1e-5, atol=1e-6)
     assert (odds > 0).any()
     assert (found.bonuses.numpy()[:, 4:][near == 0] == 0).all()
