@@ -88,8 +88,8 @@ def table(results: Iterable[Result], *, title: str) -> str:
     for name, key in (("popularity", "popularity"), ("best possible", "best")):
         if key in first:
             rows.append(f"| {name} | " + " | ".join(f"{first[key][column]:.4f}" for column in _COLUMNS) + " | | |")
+    best = first.get("best", {})
     for variant, found in by_variant.items():
-        best = first.get("best", {})
         cells = [_cell([result["recall"][column] for result in found], best.get(column)) for column in _COLUMNS]
         engagements = [result["engagements"] for result in found if result["engagements"] is not None]
         seconds = f"{np.mean([result['train_s'] for result in found]):.0f}"

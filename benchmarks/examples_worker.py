@@ -12,7 +12,6 @@ from tfx_pipeline import logs
 
 SOURCE = "marketplace_simulator"
 _EXECUTION = "beam:metric:pardo_execution_time:process_bundle_msecs:v1"
-_SETTINGS = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
 
 def main() -> None:
@@ -39,6 +38,7 @@ def _beam(flags: argparse.Namespace) -> Callable[[], dict[str, float]]:
     from tfx_pipeline.components.example_gen import WriteRecords
     from tfx_pipeline.examples.config import ExamplesConfig
     from tfx_pipeline.examples.pipeline import MarketplaceExamples
+    from tfx_pipeline.local_runner import beam_args
 
     process.lighten_beam()
 
@@ -46,7 +46,7 @@ def _beam(flags: argparse.Namespace) -> Callable[[], dict[str, float]]:
         schema, _ = datasets.effective_schema(SOURCE, flags.dataset, flags.out / "schema", extra=None)
         now_us = time.time_ns() // 1000
         examples = MarketplaceExamples(str(flags.dataset), feature_groups(schema), ExamplesConfig(), now_us=now_us)
-        pipeline = beam.Pipeline(options=PipelineOptions(flags.beam_arg or _SETTINGS))
+        pipeline = beam.Pipeline(options=PipelineOptions(beam_args(flags)))
         found = examples.expand(pipeline)
         for name in SPLITS:
             _ = found[name] | f"Write[{name}]" >> WriteRecords(str(flags.out / name))

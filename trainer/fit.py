@@ -95,9 +95,15 @@ def fit(
         callbacks = [curves, progress, *([validation] if validation else []), resume]
         rows = spread(strategy, functools.partial(batches, first=first), batch_size=batch_size)
         model.fit(rows, epochs=1, steps_per_epoch=total - first, verbose=0, callbacks=callbacks)
-    fill_counted(model, split.rows, config)
+    _count_all(model, split.rows, config)
+
+
+def _count_all(model: ConversionModel, rows: Rows, config: TrainerConfig) -> None:
+    """Counts and trends of all train rows, those held out among them: what is served."""
+    fill_counted(model, rows, config)
+    trended = current_trends(model, rows, config)
     for part in (model.item_tower, model.repeat_bonus):
-        part.trends.assign(current_trends(model, split.rows, config))
+        part.trends.assign(trended)
 
 
 def _batch_size(config: TrainerConfig, split: TimeSplit, num_replicas: int) -> int:
