@@ -15,7 +15,7 @@ from trainer.neighbors import KINDS
 from trainer.preprocessing import PADDING
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import Features
-from trainer.tables import dense_indices
+from trainer.tables import dense_lists
 
 _FULL_CUTOFFS = 1_000  # items: in a smaller catalogue the cutoffs shrink with it
 MAX_ITEMS = 50_000
@@ -279,8 +279,8 @@ def _score(found: tuple[float, float], base: tuple[float, float]) -> float:
 
 def _known(batch: Features, conversion_events: tf.Tensor) -> tf.Tensor:
     """[batch, n] items of the history that the user converted on; `PADDING` elsewhere."""
-    items = dense_indices(batch["history_item_id_xf"])
-    events = dense_indices(batch[f"{EVENT_VOCABULARY}_xf"])
+    items = dense_lists(batch["history_item_id_xf"])
+    events = dense_lists(batch[f"{EVENT_VOCABULARY}_xf"])
     return tf.where(tf.reduce_any(events[..., tf.newaxis] == conversion_events, axis=-1), items, PADDING)
 
 

@@ -11,7 +11,7 @@ from trainer.preprocessing import PADDING
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
-from trainer.tables import dense_indices
+from trainer.tables import dense_lists
 
 _SECONDS_PER_DAY = 86_400.0
 NUM_AGE_BUCKETS = 64  # by factors of the root of two, from a second to a century
@@ -50,15 +50,17 @@ class ActionWeights(tf.keras.layers.Layer):
 
     def call(self, features: Features, shown: tf.Tensor) -> tf.Tensor:
         """Ragged [batch, n] lists and [batch, n] bool -> [batch, n] float32, >= 0."""
-        events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
-        buckets = age_buckets(features[self._age.transformed_name])
-        scores = self._scale * tf.squeeze(self._event_score(events) + self._age_score(buckets), axis=-1)
+        # Of each event once, not of each action: a vector for every action would be much of what a step reads and writes.
+        of_events = self._event_score(self._tables.whole(self._event))
+        events = tf.gather(of_events, dense_lists(features[self._event.transformed_name]))
+        ages = self._age_score(age_buckets(features[self._age.transformed_name]))
+        scores = self._scale * tf.squeeze(events + ages, axis=-1)
         return tf.where(shown, tf.exp(tf.clip_by_value(scores, -_MAX_SCORE, _MAX_SCORE)), 0.0)
 
 
-def age_buckets(ages: tf.RaggedTensor) -> tf.Tensor:
-    """Ragged [batch, n] log(1 + days) -> [batch, n] int64 below `NUM_AGE_BUCKETS`."""
-    seconds = _SECONDS_PER_DAY * tf.math.expm1(ages.to_tensor(0.0))
+def age_buckets(ages: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+    """[batch, n] log(1 + days) -> [batch, n] int64 below `NUM_AGE_BUCKETS`."""
+    seconds = _SECONDS_PER_DAY * tf.math.expm1(dense_lists(ages))
     doublings = tf.math.log1p(seconds) / math.log(2.0)
     return tf.cast(tf.minimum(2.0 * doublings, NUM_AGE_BUCKETS - 1), tf.int64)
 
@@ -91,7 +93,7 @@ def latest_actions(features: Features, most: int) -> Features:
     """The features with histories, which begin with the newest action, cut to so many."""
 
     def cut(name: str, values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
-        is_history = name.startswith("history_") and isinstance(values, tf.RaggedTensor)
+        is_history = name.startswith("history_") and values.shape.rank == 2
         return values[:, :most] if is_history else values
 
     return {name: cut(name, values) for name, values in features.items()}
@@ -119,12 +121,17 @@ def hide(features: Features, *, share: float, random: tf.random.Generator) -> Hi
         share: in [0, 1).
         random: of the draws.
     """
-    items = dense_indices(features["history_item_id_xf"])
-    events = dense_indices(features["history_event_xf"])
+    items = dense_lists(features["history_item_id_xf"])
+    events = dense_lists(features["history_event_xf"])
     is_known = items != PADDING
     draw = random.uniform(tf.shape(items))
     is_hidden = is_known & (draw < share)
     # Among the hidden the draws are even on [0, share): the greatest is a fair choice. The first column is no action.
-    choice = tf.argmax(tf.pad(tf.where(is_hidden, draw + 1.0, 0.0), [[0, 0], [1, 0]]), axis=1)
-    chosen = [tf.gather(tf.pad(lists, [[0, 0], [1, 0]]), choice, batch_dims=1) for lists in (items, events)]
+    choice = tf.argmax(_behind_none(tf.where(is_hidden, draw + 1.0, 0.0)), axis=1)
+    chosen = [tf.gather(_behind_none(lists), choice, batch_dims=1) for lists in (items, events)]
     return Hiding(is_known & ~is_hidden, *chosen)
+
+
+def _behind_none(lists: tf.Tensor) -> tf.Tensor:
+    """[batch, n] -> [batch, n + 1], the first column 0. Not by `tf.pad`, which no GPU has for integers."""
+    return tf.concat([tf.zeros([tf.shape(lists)[0], 1], lists.dtype), lists], axis=1)

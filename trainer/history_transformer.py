@@ -12,7 +12,7 @@ from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
-from trainer.tables import dense_indices
+from trainer.tables import dense_lists
 
 
 class HistoryTransformer(tf.keras.layers.Layer):
@@ -57,9 +57,9 @@ class HistoryTransformer(tf.keras.layers.Layer):
 
     def call(self, features: Features, shown: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """`shown`, [batch, n] bool, is what may be read of the history, all by default."""
-        items = dense_indices(features[self._item.transformed_name])
+        items = dense_lists(features[self._item.transformed_name])
         seen = items != PADDING if shown is None else shown
-        events = self._tables.lookup(self._event, dense_indices(features[self._event.transformed_name]))
+        events = self._tables.lookup(self._event, dense_lists(features[self._event.transformed_name]))
         ages = age_buckets(features[self._age.transformed_name])
         tokens = self._items(items) + self._of_event(events) + self._of_age(ages)
         for block in self._blocks:

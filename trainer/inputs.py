@@ -9,6 +9,7 @@ import tensorflow_transform as tft
 from schemas.features import FeatureGroups
 from trainer.associations import Rows
 from trainer.history import latest_actions
+from trainer.tables import dense_lists
 
 MIN_VALIDATION_ROWS = 50
 _SHUFFLE_BUFFER = 50_000
@@ -87,13 +88,15 @@ def training_batches(
         first: batches that are left out, as if they had been read before.
 
     Returns:
-        Dicts of [batch] tensors and, for lists, RaggedTensors; `USER_WEIGHT` [batch] float32 is among them.
+        Dicts of [batch] and, for lists, padded [batch, n] tensors; `USER_WEIGHT` [batch] float32 is among them.
     """
     weights = tf.constant(np.maximum(split.user_counts, 1.0) ** -user_balance, tf.float32)
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
         users, _, _ = _user_moment_and_item(batch)
-        features = latest_actions(tf.io.parse_example(batch, spec), max_history)
+        ragged = latest_actions(tf.io.parse_example(batch, spec), max_history)
+        # Padded here and not in the step: the operation has no kernel for a GPU.
+        features = {name: dense_lists(v) if isinstance(v, tf.RaggedTensor) else v for name, v in ragged.items()}
         return {**features, USER_WEIGHT: tf.gather(weights, users % _USER_BUCKETS)}
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:

@@ -13,7 +13,7 @@ from trainer.preprocessing import PADDING
 from trainer.repeats import sums_of_same
 from trainer.tables import CatalogTable
 from trainer.tables import Features
-from trainer.tables import dense_indices
+from trainer.tables import dense_lists
 
 KINDS = ("transitions", "cooccurrences", "content")
 NUM_LISTED = {"transitions": 200, "cooccurrences": 200, "content": 500}
@@ -102,8 +102,8 @@ class NeighborBonus(tf.keras.layers.Layer):
             [batch, m] int64, none of the history, each once a row, `PADDING` elsewhere; and [batch, m, constants], kind by kind 1,
             `log s_j`, `log(1 + S)` and `-log(M f_j)`, or 0 where the item is no neighbour by the kind.
         """
-        history = dense_indices(features[self._item.transformed_name])
-        ages = features[self._age.transformed_name].to_tensor(0.0)
+        history = dense_lists(features[self._item.transformed_name])
+        ages = dense_lists(features[self._age.transformed_name])
         if not self.width:
             return history[:, :0], tf.zeros([tf.shape(history)[0], 0, self.num_constants])
         items, sums, totals = tf.map_fn(

@@ -18,7 +18,7 @@ from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
-from trainer.tables import dense_indices
+from trainer.tables import dense_lists
 
 _START = (3.0, 0.8, 0.0, 0.25, 0.0, 0.0)  # each b_0, and b_1 to b_5: near what the shops in benchmarks/RESULTS.md learn
 _SCALE = 10.0  # of the weights below, so that Adam moves them ten times faster than those of a dense layer
@@ -101,7 +101,7 @@ class RepeatBonus(tf.keras.layers.Layer):
 
     def terms(self, features: Features, shown: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The items as in `Repeats`, and [batch, n, events + 5] what the constants multiply, 0 where there is no item."""
-        items = dense_indices(features[self._item.transformed_name])
+        items = dense_lists(features[self._item.transformed_name])
         items = items if shown is None else tf.where(shown, items, PADDING)
         actions = self.actions(features, items != PADDING)
         sums, is_first = sums_of_same(items, actions)
@@ -110,7 +110,7 @@ class RepeatBonus(tf.keras.layers.Layer):
         popularity = tf.math.log(tf.maximum(rates, self._rate_floor) * self._catalog.num_items)
         own, everything = tf.math.log(tf.maximum(sums, 1e-6)), tf.math.log1p(of_all) * tf.ones_like(sums)
         is_listed = (items != PADDING) & is_first
-        latest = tf.one_hot(dense_indices(features[self._event.transformed_name]), self._num_events)
+        latest = tf.one_hot(dense_lists(features[self._event.transformed_name]), self._num_events)
         of_items = (tf.gather(self.loyalty, items), -tf.gather(self.trends, items))
         terms = tf.concat([latest, tf.stack([own, everything, -popularity, *of_items], axis=2)], axis=2)
         return tf.where(is_listed, items, PADDING), tf.where(is_listed[:, :, tf.newaxis], terms, 0.0)
@@ -131,7 +131,8 @@ def sums_of_same(items: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
     By one hash table over (row, item) pairs: comparing all pairs of a history grows with its square.
     """
     batch, length = tf.unstack(tf.shape(items, tf.int64))
-    keys = items + tf.range(batch)[:, tf.newaxis] * (tf.reduce_max(tf.pad(items, [[0, 0], [1, 0]])) + 1)
+    largest = tf.maximum(tf.reduce_max(items), PADDING)  # of none the least integer
+    keys = items + tf.range(batch)[:, tf.newaxis] * (largest + 1)
     distinct, places = tf.unique(tf.reshape(keys, [-1]))
     number = tf.size(distinct)
     sums = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), places, number)

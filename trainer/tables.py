@@ -41,6 +41,11 @@ class EmbeddingTables(tf.keras.layers.Layer):
         """int64 [...] -> float32 [..., width]."""
         return self._tables[feature.vocabulary](indices)
 
+    def whole(self, feature: Feature) -> tf.Tensor:
+        """float32 [entries, width] of the feature's vocabulary."""
+        table = self._tables[feature.vocabulary]
+        return table(tf.range(table.input_dim, dtype=tf.int64))
+
     def identity(self, item_vectors: tf.Tensor) -> tf.Tensor:
         """[batch, item_dim] of the item table -> [batch, output_dim], by one map for both towers."""
         return self._identity(item_vectors)
@@ -76,7 +81,8 @@ class CatalogTable(tf.Module):
         self._features = tuple(features)
         self._columns = {
             feature.name: tf.Variable(
-                tf.zeros([num_items, _width(feature, title_tokens)], tf.int32 if feature.is_string else tf.float32),
+                # Indices of 32 bits would stay with the host: no GPU gathers them.
+                tf.zeros([num_items, _width(feature, title_tokens)], tf.int64 if feature.is_string else tf.float32),
                 trainable=False,
                 name=f"catalog_{feature.name}",
             )
@@ -96,7 +102,7 @@ class CatalogTable(tf.Module):
             ids = batch[f"{ITEM_VOCABULARY}_xf"].numpy()
             for feature in self._features:
                 if feature.name in columns:
-                    values = dense_indices(batch[feature.transformed_name]).numpy()
+                    values = dense_lists(batch[feature.transformed_name]).numpy()
                     width = min(values.shape[1], columns[feature.name].shape[1])
                     columns[feature.name][ids, :width] = values[:, :width]
         for name, variable in self._columns.items():
@@ -150,8 +156,8 @@ def vocabulary_sizes(tf_transform: tft.TFTransformOutput, groups: FeatureGroups)
     return {name: tf_transform.vocabulary_size_by_name(name) + 1 for name in sorted(names)}
 
 
-def dense_indices(values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
-    """[batch], [batch, n] or ragged indices -> [batch, n], padded."""
+def dense_lists(values: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+    """[batch], [batch, n] or ragged -> [batch, n], with `PADDING`, 0 among numbers, after the end of a shorter list."""
     if isinstance(values, tf.RaggedTensor):
         return values.to_tensor(PADDING)
     return values[:, tf.newaxis] if values.shape.rank == 1 else values

@@ -15,7 +15,7 @@ from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
-from trainer.tables import dense_indices
+from trainer.tables import dense_lists
 
 CONVERSION_HEAD = 0
 """Place of the head that conversions train, which is served; with `heads=unified` the only one."""
@@ -230,7 +230,7 @@ class HistoryPooling(tf.keras.layers.Layer):
 
     def call(self, features: Features, shown: tf.Tensor | None = None) -> tf.Tensor:
         """Ragged [batch, n] lists -> [batch, item_dim + content width]."""
-        items = dense_indices(features[self._item.transformed_name])
+        items = dense_lists(features[self._item.transformed_name])
         actions = self._actions(features, items != PADDING if shown is None else shown)
         weights = tf.math.divide_no_nan(actions, tf.sqrt(tf.reduce_sum(actions, axis=1, keepdims=True)))
         unique, positions = tf.unique(tf.reshape(items, [-1]))
@@ -248,5 +248,5 @@ def embed(feature: Feature, values: tf.Tensor | tf.RaggedTensor, tables: Embeddi
     if feature.treatment == "vector":
         return values
     if feature.treatment in ("text", "path"):
-        return tables.mean(feature, dense_indices(values))
+        return tables.mean(feature, dense_lists(values))
     return tables.lookup(feature, values)

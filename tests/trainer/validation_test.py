@@ -52,7 +52,7 @@ def test_training_and_validation_see_the_latest_of_a_history(files, spec):
 
     def histories(most):
         sampling = {"batch_size": 1, "user_balance": 0.5, "max_history": most, "seed": 1}
-        return [row["history_item_id_xf"].to_list()[0] for row in one_pass(files, spec, split, **sampling)]
+        return [row["history_item_id_xf"][0].numpy().tolist() for row in one_pass(files, spec, split, **sampling)]
 
     whole, cut = histories(100), histories(2)
     assert max(map(len, whole)) > 2
