@@ -72,7 +72,7 @@ def masked(others: tf.Tensor, is_none: tf.Tensor) -> tf.Tensor:
 
 def softmax_loss(logits: Logits) -> tf.Tensor:
     """[rows] negative log probabilities of the positives."""
-    return tf.reduce_logsumexp(_joined(logits), axis=1) - logits.own
+    return tf.nn.softplus(_margins(logits))
 
 
 def corrected_loss(logits: Logits) -> tf.Tensor:
@@ -83,10 +83,9 @@ def corrected_loss(logits: Logits) -> tf.Tensor:
     paper's `Q'_j = Q_j / (1 - Q_i)` holds for draws among other items; of n draws with the hits masked `n (1 - Q_i)` are left,
     so the expected counts stay what they are.
     """
-    others = tf.reduce_logsumexp(logits.others, axis=1)
-    margins = others - logits.own
+    margins = _margins(logits)
     # Where no negative is left, 0: there is nothing to learn.
-    return tf.where(others > _NONE / 2, tf.stop_gradient(tf.sigmoid(margins)) * margins, 0.0)
+    return tf.where(margins > _NONE / 2, tf.stop_gradient(tf.sigmoid(margins)) * margins, 0.0)
 
 
 def group_loss(logits: Logits, is_same: tf.Tensor) -> tf.Tensor:
@@ -103,6 +102,11 @@ def group_loss(logits: Logits, is_same: tf.Tensor) -> tf.Tensor:
 def weighted_mean(losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """[rows] and [rows] weights, >= 0 -> scalar; 0 when all weights are 0. On several replicas, this one's part of the mean."""
     return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), summed(tf.reduce_sum(weights)))
+
+
+def _margins(logits: Logits) -> tf.Tensor:
+    """[rows], by how much the negatives together outdo the positive: without joining both, which would copy all logits."""
+    return tf.reduce_logsumexp(logits.others, axis=1) - logits.own
 
 
 def _joined(logits: Logits) -> tf.Tensor:
