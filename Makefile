@@ -41,7 +41,7 @@ bench: $(INSTALLED) ## measured claims
 	@$(PYTHON) -m benchmarks.index --num_items=500000
 
 clean: ## removes the environment, caches and runs
-	rm -rf .venv .venv-peers run .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info build
+	rm -rf .venv .venv-peers .venv-torch run .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The lock's content decides: a second call installs nothing.

@@ -2,11 +2,13 @@
 
 `python -m benchmarks.training --source=NAME --root=DIR [--rounds=3] [--seconds=5] [--set=trainer.FIELD=VALUE ...]`, of a
 finished run of the pipeline. Systems take turns, so that a busy machine slows all of them: compare the ratios. A step is timed
-on batches in memory; `input` reads batches from the files, as a training does, and trains on none.
+on batches in memory; `input` reads batches from the files, as a training does, and trains on none. The same model in PyTorch has an
+environment of its own, made at the first call, and first shows that its loss and gradients are ours.
 """
 
 import argparse
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -17,19 +19,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from benchmarks.ablation_worker import artifact_folder
-from benchmarks.ablation_worker import groups_of
 from benchmarks.peers_tfrs import PlainTwoTower
-from tfx_pipeline.configs import build_config
-from tfx_pipeline.run_record import read_last_run
+from benchmarks.training_peer import TorchPeer
+from benchmarks.training_run import training_run
 from trainer.inputs import ITEM
-from trainer.inputs import split_by_time
-from trainer.inputs import training_batches
-from trainer.inputs import training_spec
 from trainer.optimizers import optimizers
-from trainer.run import build_model
+from trainer.tables import EVENT_VOCABULARY
 
 _NUM_BATCHES = 20
 _PLAIN = "plain TFRS two-tower, step"
@@ -41,8 +37,8 @@ def main() -> None:
     systems, batch_size = _systems(flags)
     rates: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(flags.rounds):
-        for name, step in systems.items():
-            rates[name].append(batch_size * _steps_per_second(step, flags.seconds))
+        for name, pace in systems.items():
+            rates[name].append(batch_size * pace(flags.seconds))
     print(f"batches of {batch_size:,}; {flags.rounds} rounds of {flags.seconds:g} s; {os.cpu_count()} cores")
     plain = float(np.median(rates[_PLAIN]))
     for name, found in rates.items():
@@ -50,20 +46,11 @@ def main() -> None:
         print(f"{name:<33} {middle:>12,.0f} examples/s ({min(found):,.0f} to {max(found):,.0f})  {middle / plain:8.3f}")
 
 
-def _systems(flags: argparse.Namespace) -> tuple[dict[str, Callable[[], object]], int]:
-    """What does one step, by name, compiled; and the rows of a step."""
-    config = build_config(flags.source, settings=flags.set).trainer
-    run = read_last_run(flags.root / "metadata.sqlite", expected=())
-    transform = tft.TFTransformOutput(str(artifact_folder(run, "Transform.transform_graph")))
-    groups = groups_of(run)
-    examples = artifact_folder(run, "Transform.transformed_examples")
-    train, catalog = (sorted(map(str, (examples / f"Split-{name}").glob("*"))) for name in ("train", "catalog"))
-    split = split_by_time(train, share=config.validation_share)
-    batch_size = min(config.batch_size, split.num_train)
-    spec = {**training_spec(transform, groups), "user_id": tf.io.FixedLenFeature([], tf.string)}
-    reading = {"user_balance": config.user_balance, "max_history": config.max_history, "seed": config.seed}
-    batches = training_batches(train, spec, split, batch_size=batch_size, **reading)
-    kept = list(batches.take(_NUM_BATCHES))
+def _systems(flags: argparse.Namespace) -> tuple[dict[str, Callable[[float], float]], int]:
+    """What trains for so many seconds and returns steps a second, by name; and the rows of a step."""
+    run = training_run(flags.source, flags.root, flags.set)
+    config = run.config
+    kept = list(run.batches().take(_NUM_BATCHES))
     users = np.unique(np.concatenate([batch["user_id"].numpy() for batch in kept]))
     pairs = [(tf.constant(np.searchsorted(users, batch["user_id"].numpy())), batch[ITEM]) for batch in kept]
     inputs = [{name: value for name, value in batch.items() if name != "user_id"} for batch in kept]
@@ -72,12 +59,12 @@ def _systems(flags: argparse.Namespace) -> tuple[dict[str, Callable[[], object]]
     models = {}
     for name, changes in options.items():
         changed = dataclasses.replace(config, **changes)
-        models[name] = build_model(transform, groups, catalog, changed)
+        models[name] = run.model(changed)
         models[name].compile(*optimizers(changed, total_steps=1_000_000))
     plain = PlainTwoTower(len(users), models[""].catalog.num_items)
     plain.compile(optimizer=tf.keras.optimizers.legacy.Adagrad(0.1))
-    read = iter(batches)
-    systems = {
+    read = iter(run.batches())
+    steps: dict[str, Callable[[], object]] = {
         _PLAIN: _turns(tf.function(plain.train_step, reduce_retracing=True), pairs),
         **{
             f"this model, step{name}": _turns(
@@ -87,10 +74,15 @@ def _systems(flags: argparse.Namespace) -> tuple[dict[str, Callable[[], object]]
         },
         "this model, input": lambda: next(read),
     }
-    for step in systems.values():
+    for step in steps.values():
         for _ in range(_NUM_BATCHES):  # graphs are built, caches are warm
             step()
-    return systems, batch_size
+    features = (run.groups.of_role("query", "context"), run.groups.item)
+    events = [event.decode() for event in run.transform.vocabulary_by_name(EVENT_VOCABULARY)]
+    peer = TorchPeer(models[""], features, events, config, inputs, num_threads=os.cpu_count() or 1)
+    peer.steps_per_second(flags.seconds)  # its caches are warm too
+    paces = {name: functools.partial(_steps_per_second, step) for name, step in steps.items()}
+    return {**paces, "this model in PyTorch, step": peer.steps_per_second}, run.batch_size
 
 
 def _turns(train: Callable, batches: list) -> Callable[[], object]:
