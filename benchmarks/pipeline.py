@@ -100,7 +100,7 @@ def _run(root: Path, num_events: int, settings: list[str]) -> Result:
 def _plot(results: list[Result], file: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     last = results[-1]["seconds"]
     for name in sorted((name for name in last if last[name] >= _SHORT_S), key=lambda name: -last[name]):
@@ -108,7 +108,7 @@ def _plot(results: list[Result], file: Path) -> None:
         axes.loglog([result["events"] for result in results], seconds, marker="o", label=name)
     axes.set(xlabel="events (synthetic)", ylabel="time [s]", title="Raw events to a pushed retriever")
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(file, dpi=120)
 
 

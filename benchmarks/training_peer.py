@@ -71,11 +71,11 @@ class TorchPeer:
     ) -> None:
         default = TrainerConfig()
         if changed := [name for name in _DEFAULTS if getattr(config, name) != getattr(default, name)]:
-            raise ValueError(f"The model in PyTorch knows the defaults alone of {', '.join(changed)}.")
+            raise ValueError(f"The model in PyTorch has only the defaults of trainer.{', trainer.'.join(changed)}.")
         loss, norm, draws = _first_step(model, batches[0])
         given = {
             **_constants(model, config, events),
-            **_weights(model),
+            **weights_of(model),
             **_features(model, *features),
             "batches": [_plain(batch, config) for batch in batches],
             "draws": draws,
@@ -169,8 +169,8 @@ def _constants(model: ConversionModel, config: TrainerConfig, events: Sequence[s
     }
 
 
-def _weights(model: ConversionModel) -> dict[str, Any]:
-    """By the names that Keras gave; within a layer in the order in which it computes."""
+def weights_of(model: ConversionModel) -> dict[str, Any]:
+    """Arrays and lists of arrays, by the names that Keras gave; within a layer in the order in which it computes."""
     found = {variable.name: variable.numpy() for variable in model.trainable_variables}
 
     def of(prefix: str) -> list[np.ndarray]:
