@@ -41,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def run() -> str:
         config = configs.build_config(flags.source, file=flags.config, settings=flags.set)
-        with locked(flags.root), logs.logs_to(log_file, num_components=_COMPONENTS):
+        with (
+            locked(flags.root),
+            logs.logs_to(log_file, num_components=_COMPONENTS, after_each=process.release_memory),
+        ):
             return _run(flags, config, run_id=run_id)
 
     return exit_status(run, log_file=log_file)

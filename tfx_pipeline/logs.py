@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,19 +26,20 @@ def quiet_environment() -> None:
 
 
 @contextlib.contextmanager
-def logs_to(file: Path, *, num_components: int) -> Iterator[None]:
+def logs_to(file: Path, *, num_components: int, after_each: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Everything goes to the file; progress of components and this project's own messages also to the console.
 
     Args:
         file: log of the run; parents are made.
         num_components: for `[3/10]`.
+        after_each: is called when a component has ended. TFX's runner has no other hook than its messages.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     root = logging.getLogger()
     earlier, earlier_level = root.handlers[:], root.level
     whole = logging.FileHandler(file, encoding="utf-8")
     whole.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root.handlers = [whole, _Console(num_components)]
+    root.handlers = [whole, _Console(num_components, after_each)]
     root.setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.INFO)  # else it falls back to WARNING once a component touches its flags
     logging.captureWarnings(True)
@@ -53,8 +55,9 @@ def logs_to(file: Path, *, num_components: int) -> Iterator[None]:
 class _Console(logging.Handler):
     """Prints own messages, and a line when a component starts and when it ends."""
 
-    def __init__(self, num_components: int) -> None:
+    def __init__(self, num_components: int, after_each: Callable[[], None]) -> None:
         super().__init__(logging.INFO)
+        self._after_each = after_each
         self._num_components = num_components
         self._num_started = 0
         self._started_s = 0.0
@@ -74,6 +77,7 @@ class _Console(logging.Handler):
             self._print(f"[{self._num_started}/{self._num_components}] {name}")
         else:
             self._print(f"        done in {time.monotonic() - self._started_s:.0f} s")
+            self._after_each()
 
     def _print(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

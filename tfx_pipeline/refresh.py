@@ -48,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
                 f"without {METADATA_FILE}."
             )
         num_components = _COMPONENTS_OF_CHANGES if flags.changes else _COMPONENTS
-        with locked(flags.root), logs.logs_to(log_file, num_components=num_components):
+        with (
+            locked(flags.root),
+            logs.logs_to(log_file, num_components=num_components, after_each=process.release_memory),
+        ):
             return _run(flags, run_id=run_id)
 
     return exit_status(run, log_file=log_file)

@@ -1,4 +1,6 @@
 import gc
+import platform
+import resource
 
 import apache_beam as beam
 import pytest
@@ -33,3 +35,19 @@ def test_side_inputs_are_read_and_no_longer_weighed(weighed, is_lightened, tmp_p
     (file,) = tmp_path.iterdir()
     assert sorted(map(int, file.read_text().split())) == [row + 6 for row in range(10)]
     assert bool(weighed) != is_lightened
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what is freed")
+def test_freed_memory_goes_back_to_the_system():
+    blocks = [bytearray(2_000) for _ in range(100_000)]
+    del blocks[1::2], blocks[1::3]
+    blocks = blocks[::1000]  # some stay in between
+    before = _resident_bytes()
+    process.release_memory()
+    assert len(blocks) > 10
+    assert _resident_bytes() < before - 100e6
+
+
+def _resident_bytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
