@@ -9,6 +9,7 @@ import tensorflow as tf
 from trainer.calibration import SCALES
 from trainer.calibration import Listed
 from trainer.calibration import fit_retrieved
+from trainer.history import HISTORY
 from trainer.inputs import ITEM
 from trainer.model import ConversionModel
 from trainer.neighbors import KINDS
@@ -279,7 +280,7 @@ def _score(found: tuple[float, float], base: tuple[float, float]) -> float:
 
 def _known(batch: Features, conversion_events: tf.Tensor) -> tf.Tensor:
     """[batch, n] items of the history that the user converted on; `PADDING` elsewhere."""
-    items = dense_lists(batch["history_item_id_xf"])
+    items = dense_lists(batch[HISTORY])
     events = dense_lists(batch[f"{EVENT_VOCABULARY}_xf"])
     return tf.where(tf.reduce_any(events[..., tf.newaxis] == conversion_events, axis=-1), items, PADDING)
 

@@ -13,6 +13,7 @@ from trainer.tables import EmbeddingTables
 from trainer.tables import Features
 from trainer.tables import dense_lists
 
+HISTORY = "history_item_id_xf"
 _SECONDS_PER_DAY = 86_400.0
 NUM_AGE_BUCKETS = 64  # by factors of the root of two, from a second to a century
 _MAX_SCORE = 8.0
@@ -121,7 +122,7 @@ def hide(features: Features, *, share: float, random: tf.random.Generator) -> Hi
         share: in [0, 1).
         random: of the draws.
     """
-    items = dense_lists(features["history_item_id_xf"])
+    items = dense_lists(features[HISTORY])
     events = dense_lists(features["history_event_xf"])
     is_known = items != PADDING
     draw = random.uniform(tf.shape(items))

@@ -13,6 +13,7 @@ from trainer.advertisers import advertiser_feature
 from trainer.bonuses import Bonuses
 from trainer.config import TrainerConfig
 from trainer.content_groups import ContentGroups
+from trainer.history import HISTORY
 from trainer.history import Hiding
 from trainer.history import hide
 from trainer.inputs import ITEM
@@ -26,16 +27,19 @@ from trainer.losses import softmax_loss
 from trainer.losses import weighted_mean
 from trainer.neighbors import NeighborBonus
 from trainer.preprocessing import PADDING
+from trainer.repeats import Columns
 from trainer.repeats import RepeatBonus
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
+from trainer.repeats import columns_of
 from trainer.replicas import gathered
 from trainer.replicas import summed
 from trainer.sampling import NegativeSampler
 from trainer.tables import CatalogTable
 from trainer.tables import EmbeddingTables
 from trainer.tables import Features
+from trainer.tables import dense_lists
 from trainer.towers import CONVERSION_HEAD
 from trainer.towers import ItemTower
 from trainer.towers import QueryTower
@@ -157,6 +161,7 @@ class ConversionModel(tfrs.models.Model):
         negatives = self._negatives(inputs, vectors, training=training)
         is_engagement = inputs["task"] != "conversion"
         repeats = self.repeat_bonus(inputs, is_engagement=is_engagement)
+        columns = columns_of(dense_lists(inputs[HISTORY]), negatives.items)
         own = _Positives(
             items,
             self._sampler.counts(items, inputs[RATE], num_rows=tf.size(items), training=training),
@@ -164,14 +169,14 @@ class ConversionModel(tfrs.models.Model):
             row_weights(inputs, config),
             tf.gather(self._task_heads, tf.cast(is_engagement, tf.int64)),
             bonus_of_own(repeats, items),
-            bonuses_of(repeats, negatives.items),
+            bonuses_of(repeats, columns),
         )
         positives, shown = [own], None
         if training:
             hiding = hide(inputs, share=config.history_dropout, random=self._random)
             shown = hiding.shown
             if config.reconstruction_weight:
-                positives.append(self._hidden_positives(inputs, hiding, negatives.items))
+                positives.append(self._hidden_positives(inputs, hiding, columns))
         queries = self.query_tower.of_heads(inputs, shown=shown, training=training)
         joined = _Positives(*(tf.concat(parts, axis=0) for parts in zip(*positives, strict=True)))
         losses = self._item_losses(tf.tile(queries, [len(positives), 1, 1]), joined, negatives)
@@ -228,7 +233,7 @@ class ConversionModel(tfrs.models.Model):
         )
         return _Negatives(items, counts, vectors)
 
-    def _hidden_positives(self, inputs: Features, hiding: Hiding, negatives: tf.Tensor) -> _Positives:
+    def _hidden_positives(self, inputs: Features, hiding: Hiding, columns: Columns) -> _Positives:
         """Bonuses are not learned here: what is shown is no user's history."""
         rows = self.catalog.rows(hiding.items)
         by_event = tf.gather(self._event_weights, hiding.events)
@@ -240,7 +245,7 @@ class ConversionModel(tfrs.models.Model):
             by_event * self._config.reconstruction_weight * inputs[USER_WEIGHT],
             tf.gather(self._event_heads, hiding.events),
             bonus_of_own(repeats, hiding.items),
-            bonuses_of(repeats, negatives),
+            bonuses_of(repeats, columns),
         )
 
     @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking takes a minute

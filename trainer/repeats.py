@@ -142,19 +142,37 @@ def sums_of_same(items: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
     return tf.reshape(tf.gather(sums, places), shape), tf.reshape(tf.gather(first, places) == positions, shape)
 
 
-def bonuses_of(repeats: Repeats, items: tf.Tensor) -> tf.Tensor:
-    """Bonus of each of `items` [columns] for each row: [batch, columns] float32, 0 for what is not in the row's history."""
-    batch, length = tf.unstack(tf.shape(repeats.items))
+class Columns(NamedTuple):
+    """Where the items of histories stand among those of a softmax's columns.
+
+    Attributes:
+        cells: [m, 2] int32, row and column.
+        entries: [m] int32, places in the flattened histories: an item may be in a history twice, and be several columns.
+        shape: [2] int32, rows and columns.
+    """
+
+    cells: tf.Tensor
+    entries: tf.Tensor
+    shape: tf.Tensor
+
+
+def columns_of(histories: tf.Tensor, items: tf.Tensor) -> Columns:
+    """[batch, n] int64 items, `PADDING` for none, and [columns] int64 items."""
+    batch, length = tf.unstack(tf.shape(histories))
     order = tf.argsort(items)
-    ascending, wanted = tf.gather(items, order), tf.reshape(repeats.items, [-1])
+    ascending, wanted = tf.gather(items, order), tf.reshape(histories, [-1])
     first, end = (tf.searchsorted(ascending, wanted, side=side) for side in ("left", "right"))
     # An item may be several columns: each entry is repeated for each of them.
     counts = tf.where(wanted != PADDING, end - first, 0)
     entries = tf.repeat(tf.range(batch * length), counts)
     nth = tf.range(tf.size(entries)) - tf.gather(tf.cumsum(counts, exclusive=True), entries)
     cells = tf.stack([entries // length, tf.gather(order, tf.gather(first, entries) + nth)], axis=1)
-    values = tf.gather(tf.reshape(repeats.bonuses, [-1]), entries)
-    return tf.scatter_nd(cells, values, [batch, tf.size(items)])
+    return Columns(cells, entries, tf.stack([batch, tf.size(items)]))
+
+
+def bonuses_of(repeats: Repeats, columns: Columns) -> tf.Tensor:
+    """Bonus of each column's item for each row: float32 of the columns' shape, 0 for what is not in the row's history."""
+    return tf.scatter_nd(columns.cells, tf.gather(tf.reshape(repeats.bonuses, [-1]), columns.entries), columns.shape)
 
 
 def bonus_of_own(repeats: Repeats, items: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ from trainer.optimizers import optimizers
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
+from trainer.repeats import columns_of
 from trainer.run import build_model
 from trainer.sampling import NegativeSampler
 from trainer.weights import row_weights
@@ -71,12 +72,15 @@ def plain_loss(model, batch, *, hiding=None):
     seconds = np.clip(batch["click_duration_s"], 0, 120)
     clicks = np.where(batch["click_duration_s"] < 0, np.log(1.5), np.log1p(seconds / 120)) / np.log(2)
     weights = batch["user_weight"] * np.where(batch["task"] == b"conversion", 1.0, 0.5 * clicks)
-    others = bonuses_of(repeats, items).numpy()
+    others = bonuses_of(repeats, columns_of(repeats.items, items)).numpy()
     positives = [(items, rates, vectors, weights, np.diag(others), others)]
     if hiding:
         rows = model.catalog.rows(hiding.items)
         shown = model.repeat_bonus(batch, shown=hiding.shown)
-        own, others = bonus_of_own(shown, hiding.items).numpy(), bonuses_of(shown, items).numpy()
+        own, others = (
+            bonus_of_own(shown, hiding.items).numpy(),
+            bonuses_of(shown, columns_of(shown.items, items)).numpy(),
+        )
         event_weights = np.array([0.0, 1.0, 0.5])[hiding.events] * batch["user_weight"]  # padding, purchase, click
         found = np.maximum(rows["positive_rate_xf"], rates.min() / 2)
         positives.append((hiding.items.numpy(), found, model.item_tower(rows).numpy(), event_weights, own, others))
@@ -148,7 +152,7 @@ def test_loss_of_three_sources_is_the_softmax_in_numpy(market, plain_options, sm
     negatives = model._negatives(batch, model.item_tower.of_heads(batch), training=True)
     model._negatives = lambda *_, **__: negatives
     repeats = model.repeat_bonus(batch, is_engagement=batch["task"] == b"engagement")
-    others, is_logq = bonuses_of(repeats, negatives.items).numpy(), logq == "standard"
+    others, is_logq = bonuses_of(repeats, columns_of(repeats.items, negatives.items)).numpy(), logq == "standard"
     expected = plain_softmax(
         model.query_tower(batch).numpy(),
         model.item_tower(batch).numpy(),
@@ -295,7 +299,7 @@ def test_planted_tastes_are_retrieved(market, towers):
     items = towers.signatures["embed_item_examples"](examples=tf.constant(market.serialized(market.catalog)))
     scores = queries["embedding"].numpy() @ items["embedding"].numpy().T
     repeats = Repeats(queries["bonus_items"], queries["bonuses"])
-    scores += bonuses_of(repeats, items["item_index"]).numpy()
+    scores += bonuses_of(repeats, columns_of(repeats.items, items["item_index"])).numpy()
     ids = np.array([row["item_id"] for row in market.catalog])
     bought = [row["item_id"] for row in market.evaluation]
     found = [item in ids[np.argsort(-row)[:12]] for item, row in zip(bought, scores, strict=True)]

@@ -8,6 +8,7 @@ from trainer.repeats import RepeatBonus
 from trainer.repeats import Repeats
 from trainer.repeats import bonus_of_own
 from trainer.repeats import bonuses_of
+from trainer.repeats import columns_of
 
 RATE_FLOOR = 0.005
 B = (2.5, 2.0, 1.0, 3.0, 0.7, -0.4, 0.3, 0.9, 0.6)  # by event, then b_1 to b_5
@@ -113,7 +114,9 @@ def test_constants_are_those_of_conversions(layer):
 def test_a_batch_without_any_history_has_no_bonus(layer, histories):
     found = layer(histories([], []))
     assert found.items.shape == found.bonuses.shape == (2, 0)
-    np.testing.assert_array_equal(bonuses_of(found, tf.constant([3, 3, 0], tf.int64)), np.zeros((2, 3)))
+    np.testing.assert_array_equal(
+        bonuses_of(found, columns_of(found.items, tf.constant([3, 3, 0], tf.int64))), np.zeros((2, 3))
+    )
     np.testing.assert_array_equal(bonus_of_own(found, tf.constant([3, 0], tf.int64)), np.zeros(2))
 
 
@@ -138,7 +141,7 @@ def test_bonuses_of_columns_equal_a_loop(items):
     for row, (listed, bonuses) in enumerate(zip(LISTED.items.numpy(), LISTED.bonuses.numpy(), strict=True)):
         for column, item in enumerate(items):
             expected[row, column] = sum(b for other, b in zip(listed, bonuses, strict=True) if other == item != 0)
-    np.testing.assert_array_equal(bonuses_of(LISTED, tf.constant(items, tf.int64)), expected)
+    np.testing.assert_array_equal(bonuses_of(LISTED, columns_of(LISTED.items, tf.constant(items, tf.int64))), expected)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,8 @@ def test_what_is_learned_of_columns_is_learned_of_the_lists():
     bonuses = tf.Variable(LISTED.bonuses)
     weights = np.arange(9, dtype=np.float32).reshape(3, 3)
     with tf.GradientTape() as tape:
-        found = bonuses_of(Repeats(LISTED.items, bonuses), tf.constant([4, 0, 4], tf.int64))
+        columns = columns_of(LISTED.items, tf.constant([4, 0, 4], tf.int64))
+        found = bonuses_of(Repeats(LISTED.items, bonuses), columns)
         total = tf.reduce_sum(found * weights)
     # Item 4 is listed at [0, 2] and [2, 1] and asked for in columns 0 and 2: 0 + 2 and 6 + 8.
     expected = np.zeros((3, 4))
