@@ -1,6 +1,7 @@
 """The same model in PyTorch beside this one: what it is given, its process, and the proof that both compute the same."""
 
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ _ENVIRONMENT = ROOT / ".venv-torch"
 _PACKAGES = ("torch==2.13.0", "numpy")
 _INDEX = "https://download.pytorch.org/whl/cpu"
 _TOLERANCE = 1e-4
+_IDENTITY = re.compile(r"dense(_\d+)?/kernel:0")  # the number is that of the layers that Keras made before
 _DEFAULTS = (
     "architecture",
     "heads",
@@ -188,7 +190,7 @@ def weights_of(model: ConversionModel) -> dict[str, Any]:
         "history": scores("history"),
         "repeats": scores("repeat_bonus"),
         "repeat_weights": of("weights:")[0],
-        "identity": of("dense/")[0],
+        "identity": next(value for name, value in found.items() if _IDENTITY.fullmatch(name)),
     }
 
 
