@@ -33,7 +33,11 @@ lint: $(INSTALLED) ## format, style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 
-bench: $(INSTALLED) ## measured claims
+bench: $(INSTALLED) ## measured claims (hours); of training and peers on the run of `make demo`
+	@test -f "$(ROOT)/metrics.json" || $(MAKE) demo
+	@$(PYTHON) -m benchmarks.training --source="$(SOURCE)" --root="$(ROOT)"
+	@$(PYTHON) -m benchmarks.step_graph --source="$(SOURCE)" --root="$(ROOT)"
+	@$(PYTHON) -m benchmarks.peers --root="$(ROOT)"
 	@$(PYTHON) -m benchmarks.examples
 	@$(PYTHON) -m benchmarks.pipeline
 	@$(PYTHON) -m benchmarks.serving
