@@ -91,7 +91,7 @@ def plain_two_tower(
 
 GRIDS: dict[str, tuple[Callable[..., Scores], list[dict[str, Any]]]] = {
     "popularity": (popularity, [{}]),
-    "the user's own frequency, then popularity": (own_frequency, [{}]),
+    "the user's own frequency": (own_frequency, [{}]),
     "item-kNN": (item_knn, [{"neighbors": n, "shrink": s} for n in (50, 200, 1000) for s in (0.0, 10.0)]),
     "EASE": (ease, [{"ridge": ridge} for ridge in (30.0, 100.0, 300.0, 1000.0)]),
     "ALS": (
