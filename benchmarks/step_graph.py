@@ -47,15 +47,12 @@ def main() -> None:
 def _tell_graph(model: ConversionModel, batch: Features) -> None:
     step = tf.function(model.train_step, autograph=False)
     step(batch)  # optimizers make their variables
-    definition = step.get_concrete_function(batch).graph.as_graph_def()
-    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    nodes = nodes_of(step.get_concrete_function(batch))
     count = sum(node.op not in _NO_WORK for node in nodes)
+    waits = collections.Counter(node.op for node in nodes if node.op in _WAITS)
     print(f"graph: {len(nodes):,} nodes, {count:,} of them operations with work")
-    host_only = collections.Counter(_named(node) for node in nodes if not _has_gpu_kernel(node))
-    print(f"without a kernel for a GPU: {_listed(host_only)}")
-    print(
-        f"the host waits for the result's size: {_listed(collections.Counter(n.op for n in nodes if n.op in _WAITS))}"
-    )
+    print(f"without a kernel for a GPU: {_listed(host_only(nodes))}")
+    print(f"the host waits for the result's size: {_listed(waits)}")
 
 
 def _tell_roofline(model: ConversionModel, batch: Features, config: TrainerConfig, flags: argparse.Namespace) -> None:

@@ -106,12 +106,6 @@ class TorchPeer:
         count, took_s, _ = self._answer()
         return count / took_s
 
-    def close(self) -> None:
-        """Ends the process."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-
     def _answer(self) -> tuple[float, ...]:
         assert self._process.stdout
         line = self._process.stdout.readline()
