@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 import tensorflow_transform as tft
+from tf_keras.src.saving.legacy.saved_model.utils import keras_option_scope
 
 from schemas import contract
 from schemas.features import Feature
@@ -88,7 +89,10 @@ def export_towers(
 ) -> None:
     """Writes the towers' SavedModel to the folder."""
     towers = Towers(model, tf_transform, groups)
-    tf.saved_model.save(towers, folder, signatures=towers.signatures())
+    signatures = towers.signatures()
+    # Keras would trace each layer's call too, which no one asks for and takes most of the time.
+    with keras_option_scope(save_traces=False):
+        tf.saved_model.save(towers, folder, signatures=signatures)
 
 
 def tensor_spec(feature: Feature) -> tf.TensorSpec:

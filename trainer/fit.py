@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from trainer.content_groups import most_popular
 from trainer.curves import Curves
 from trainer.curves import read_probes
 from trainer.inputs import MIN_VALIDATION_ROWS
+from trainer.inputs import WHOLE
+from trainer.inputs import Part
 from trainer.inputs import TimeSplit
 from trainer.inputs import split_by_time
 from trainer.inputs import training_batches
@@ -25,6 +28,7 @@ from trainer.inputs import validation_batches
 from trainer.loyalty import loyalty
 from trainer.model import ConversionModel
 from trainer.optimizers import optimizers
+from trainer.replicas import is_chief
 from trainer.replicas import spread
 from trainer.resume import Resume
 from trainer.tables import Features
@@ -42,12 +46,13 @@ def fit(
     config: TrainerConfig,
     *,
     folder: Path,
+    saves: Path | None = None,
     start: Callable[[], None] | None = None,
 ) -> None:
     """Trains; keeps the best weights and the curves (see `trainer.curves`) below the folder.
 
     To be called within the scope of the model's strategy. A folder in which the same training was cut holds its last save: it
-    goes on from there (see `trainer.resume`).
+    goes on from there (see `trainer.resume`). `saves` is that of the saves where several workers share one.
 
     `start` gives the built model other initial weights.
 
@@ -60,7 +65,7 @@ def fit(
     total = config.max_steps or config.epochs * (split.num_train // batch_size)
     log.info("Training on %s rows: %s steps of %s at most", split.num_train, total, batch_size)
 
-    def batches(num_rows: int, first: int) -> tf.data.Dataset:
+    def batches(num_rows: int, part: Part = WHOLE, *, first: int) -> tf.data.Dataset:
         return training_batches(
             files,
             spec,
@@ -70,6 +75,7 @@ def fit(
             max_history=config.max_history,
             seed=config.seed,
             first=first * (batch_size // num_rows),
+            part=part,
         )
 
     model.compile(*optimizers(config, total_steps=total))
@@ -81,8 +87,8 @@ def fit(
     validation = _validation(model, files, spec, split, config, curves=curves, folder=folder)
     resume = Resume(
         model,
-        folder / "resume",
-        every_s=config.checkpoint_every_s,
+        saves or folder / "resume",
+        every_s=config.checkpoint_every_s if is_chief() else math.inf,
         total_steps=total,
         callbacks={"curves": curves, **({"validation": validation} if validation else {})},
     )
@@ -90,7 +96,7 @@ def fit(
         resume.restore_last()  # within: the save has the popularity of a training
         first = resume.steps
         progress = _Progress(
-            total, batch_size, first=first, batch_at=lambda step: next(iter(batches(batch_size, step - 1)))
+            total, batch_size, first=first, batch_at=lambda step: next(iter(batches(batch_size, first=step - 1)))
         )
         callbacks = [curves, progress, *([validation] if validation else []), resume]
         rows = spread(strategy, functools.partial(batches, first=first), batch_size=batch_size)

@@ -64,6 +64,16 @@ def split_by_time(files: list[str], *, share: float) -> TimeSplit:
     return TimeSplit(int(boundary), int(np.count_nonzero(is_train)), by_user, by_item, rows)
 
 
+class Part(NamedTuple):
+    """Every `number`-th batch, from the `first` on: what one of several workers reads."""
+
+    number: int
+    first: int
+
+
+WHOLE = Part(1, 0)
+
+
 def training_batches(
     files: list[str],
     spec: dict[str, tf.io.FixedLenFeature],
@@ -74,6 +84,7 @@ def training_batches(
     max_history: int,
     seed: int,
     first: int = 0,
+    part: Part = WHOLE,
 ) -> tf.data.Dataset:
     """Passes without end over the rows that are trained on, each shuffled anew, in whole batches.
 
@@ -86,6 +97,7 @@ def training_batches(
         max_history: latest actions of a history that are kept.
         seed: of the shuffles.
         first: batches that are left out, as if they had been read before.
+        part: of the batches that follow.
 
     Returns:
         Dicts of [batch] and, for lists, padded [batch, n] tensors; `USER_WEIGHT` [batch] float32 is among them.
@@ -108,7 +120,9 @@ def training_batches(
 
     pass_number, place = divmod(first, split.num_train // batch_size)
     passes = tf.data.Dataset.range(pass_number, tf.int64.max).flat_map(one_pass)
-    return passes.skip(place).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    # What others read is not parsed: that is most of the work.
+    own = passes.skip(place).shard(*part)
+    return own.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 def validation_batches(

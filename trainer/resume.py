@@ -57,6 +57,8 @@ class Resume(tf.keras.callbacks.Callback):
         self._memory = _Memory({**callbacks, "resume": self})
         parts = {"optimizer": model.optimizer, "table_optimizer": model.table_optimizer, "memory": self._memory}
         self._checkpoint = tf.train.Checkpoint(model=model, **parts)
+        # Several workers make a variable together, and the first save, which the chief does alone, would make this one.
+        self._checkpoint.save_counter  # noqa: B018
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=1)
 
     def state(self) -> dict[str, Any]:

@@ -9,16 +9,18 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schemas.features import FeatureGroups
 from schemas.features import feature_groups
+from trainer.cluster import Job
+from trainer.cluster import lead
 from trainer.config import TrainerConfig
 from trainer.curves import read_probes
 from trainer.export import export_towers
@@ -28,6 +30,8 @@ from trainer.inputs import training_spec
 from trainer.model import ConversionModel
 from trainer.preprocessing import PADDING
 from trainer.replicas import choose_strategy
+from trainer.replicas import is_chief
+from trainer.replicas import num_workers
 from trainer.tables import EVENT_VOCABULARY
 from trainer.tables import ITEM_VOCABULARY
 from trainer.tables import CatalogTable
@@ -37,46 +41,65 @@ from trainer.training_file import TENSORBOARD_FOLDER
 from trainer.training_file import TRAINING_FILE
 from trainer.warm_start import take_weights
 
+if TYPE_CHECKING:  # its import takes as long as TensorFlow's
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
 log = logging.getLogger(__name__)
 _CATALOG_MARK = "/Split-catalog/"
 
 
-def run_fn(fn_args: FnArgs) -> None:
+def run_fn(fn_args: "FnArgs") -> None:
     """Trains on the `train` files and exports to `fn_args.serving_model_dir`.
 
     `fn_args.custom_config` holds `config` (a TrainerConfig as JSON), `schema` (text format) and `folder`, where a training in
     progress is kept: TFX gives each attempt a new `model_run_dir`. `fn_args.train_files` are the splits `train` and `catalog`;
     `fn_args.base_model`, if any, is the SavedModel of earlier towers, whose weights the training begins with.
-    """
-    config = TrainerConfig(**json.loads(fn_args.custom_config["config"]))
-    groups = feature_groups(text_format.Parse(fn_args.custom_config["schema"], schema_pb2.Schema()))
-    tf_transform = tft.TFTransformOutput(fn_args.transform_output)
-    files = [file for pattern in fn_args.train_files for file in tf.io.gfile.glob(pattern)]
-    catalog = [file for file in files if _CATALOG_MARK in file]
-    train = [file for file in files if _CATALOG_MARK not in file]
 
-    tf.keras.utils.set_random_seed(config.seed)
-    folder = own_folder(Path(fn_args.custom_config["folder"]), fn_args)
-    with choose_strategy().scope():
-        model = build_model(tf_transform, groups, catalog, config)
-        base = fn_args.base_model
-        start = functools.partial(take_weights, model, base, tf_transform) if base else None
-        fit(model, train, training_spec(tf_transform, groups), config, folder=folder, start=start)
-    if config.mixed_precision or model.distribute_strategy.num_replicas_in_sync > 1:
-        served = build_model(tf_transform, groups, catalog, dataclasses.replace(config, mixed_precision=False))
-        model = with_weights_of(model, served, read_probes(train, training_spec(tf_transform, groups)))
-    export_towers(model, tf_transform, groups, fn_args.serving_model_dir)
-    for name in (TRAINING_FILE, TENSORBOARD_FOLDER):
-        shutil.move(folder / name, Path(fn_args.model_run_dir) / name)
+    Where TF_CONFIG names several workers, this one is their chief (see `trainer.cluster`).
+    """
+    job = Job.of(fn_args)
+    folder = own_folder(job)
+    if num_workers() > 1:
+        lead(job, folder)
+    else:
+        train(job, folder, choose_strategy())
     shutil.rmtree(folder.parent)
 
 
-def own_folder(folder: Path, fn_args: FnArgs) -> Path:
+def train(job: Job, folder: Path, strategy: tf.distribute.Strategy) -> None:
+    """Trains, in a folder that all workers share; the chief exports, and keeps the curves beside."""
+    config = TrainerConfig(**json.loads(job.custom_config["config"]))
+    groups = feature_groups(text_format.Parse(job.custom_config["schema"], schema_pb2.Schema()))
+    tf_transform = tft.TFTransformOutput(job.transform_output)
+    files = [file for pattern in job.train_files for file in tf.io.gfile.glob(pattern)]
+    catalog = [file for file in files if _CATALOG_MARK in file]
+    rows = [file for file in files if _CATALOG_MARK not in file]
+    spec = training_spec(tf_transform, groups)
+
+    tf.keras.utils.set_random_seed(config.seed)
+    with strategy.scope(), TemporaryDirectory() as of_worker:
+        model = build_model(tf_transform, groups, catalog, config)
+        base = job.base_model
+        start = functools.partial(take_weights, model, base, tf_transform) if base else None
+        own = folder if is_chief() else Path(of_worker)
+        fit(model, rows, spec, config, folder=own, saves=folder / "resume", start=start)
+        if not is_chief():
+            return
+    if config.mixed_precision or strategy.num_replicas_in_sync > 1:
+        served = build_model(tf_transform, groups, catalog, dataclasses.replace(config, mixed_precision=False))
+        model = with_weights_of(model, served, read_probes(rows, spec))
+    export_towers(model, tf_transform, groups, job.serving_model_dir)
+    for name in (TRAINING_FILE, TENSORBOARD_FOLDER):
+        shutil.move(folder / name, Path(job.model_run_dir) / name)
+
+
+def own_folder(job: Job) -> Path:
     """The folder below which this training, and no other, goes on when it was cut; those of others are deleted.
 
     The same training has the same code, options, schema and inputs.
     """
-    facts = [fn_args.custom_config, fn_args.transform_output, fn_args.train_files, fn_args.base_model]
+    facts = [job.custom_config, job.transform_output, job.train_files, job.base_model]
+    folder = Path(job.custom_config["folder"])
     own = folder / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     for other in folder.glob("*"):
         if other != own:

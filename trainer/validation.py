@@ -16,6 +16,8 @@ import tensorflow as tf
 
 from trainer.held_out import HeldOut
 from trainer.model import ConversionModel
+from trainer.replicas import is_chief
+from trainer.replicas import of_chief
 from trainer.tables import Features
 
 log = logging.getLogger(__name__)
@@ -82,12 +84,15 @@ class Validation(tf.keras.callbacks.Callback):
             self._measure()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Goes back to the best."""
+        """Goes back to the best; of several workers the chief, whose weights are exported."""
+        if not is_chief():
+            return
         self._model.load_weights(self._checkpoint).expect_partial()
 
     def _measure(self) -> None:
         found = self._held_out.measure()
-        is_better = found.score > self._best
+        score = of_chief(found.score)
+        is_better = score > self._best
         log.info(
             "Validation at step %s: recall all %.4f (popularity %.4f), new %.4f (%.4f), scale %s%s",
             self._steps, found.recalls[0], found.popularity[0], found.recalls[1], found.popularity[1], found.scale,
@@ -98,7 +103,7 @@ class Validation(tf.keras.callbacks.Callback):
         self._on_measured({**measured, "scale": found.scale, "is_best": is_better})
         self._since_best = 0 if is_better else self._since_best + 1
         if is_better:
-            self._best = found.score
+            self._best = score
             self._save(found.scale, found.constants)
         elif self._since_best >= self._patience:
             log.info("Training stops: the last %s validations were no better", self._patience)

@@ -44,7 +44,8 @@ class Market:
         train: raw rows; a missing value has no key.
         evaluation: rows of the same law that training never sees.
         catalog: raw item rows, every item once.
-        groups: of the schema, with OWN_FEATURES.
+        schema: in text format, with OWN_FEATURES.
+        groups: of the schema.
         tf_transform: Transform's output.
         raw_files: gzipped TFRecords by split.
         transformed_files: gzipped TFRecords by split.
@@ -55,6 +56,7 @@ class Market:
     train: list[dict]
     evaluation: list[dict]
     catalog: list[dict]
+    schema: str
     groups: Any
     tf_transform: Any
     raw_files: dict[str, list[str]]
@@ -110,9 +112,8 @@ def market(tmp_path_factory, fresh_process):  # which imports TensorFlow while t
         split: write_records(folder / f"raw/Split-{split}/part.gz", [serialize(row) for row in found])
         for split, found in raw.items()
     }
-    transformed_files = transform(
-        folder, schema, {"train": train, "catalog": catalog}, text_format.MessageToString(schema)
-    )
+    schema_text = text_format.MessageToString(schema)
+    transformed_files = transform(folder, schema, {"train": train, "catalog": catalog}, schema_text)
 
     import tensorflow_transform as tft
 
@@ -121,6 +122,7 @@ def market(tmp_path_factory, fresh_process):  # which imports TensorFlow while t
         train,
         evaluation,
         catalog,
+        schema_text,
         feature_groups(schema),
         tf_transform,
         raw_files,

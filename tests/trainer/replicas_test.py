@@ -1,6 +1,5 @@
 """Two replicas, logical devices of one processor, do what one does; in a process of its own, for devices are cut first of all."""
 
-import json
 import os
 import pickle
 import subprocess
@@ -81,13 +80,6 @@ def test_what_is_served_has_one_replica_and_the_same_weights(compared):
     assert np.abs(queries[:, :-1]).max() > 0.1
     np.testing.assert_allclose(served_queries, queries, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(served_items, items, rtol=1e-4, atol=1e-5)
-
-
-def test_other_workers_are_refused_by_name(monkeypatch):
-    cluster = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    with pytest.raises(ValueError, match=r"TF_CONFIG with 2 workers, \['a:1', 'b:2'\]. Unset it"):
-        choose_strategy()
 
 
 def test_one_device_has_the_default_strategy(monkeypatch):
