@@ -41,6 +41,7 @@ VARIANTS = {
     "advertiser_table": Variant({"advertiser_loss": "table"}, ADVERTISERS),
     "advertiser_soft": Variant({"advertiser_loss": "soft"}, ADVERTISERS),
     "no_same_advertiser_negatives": Variant({"same_advertiser_negatives": False}, ADVERTISERS),
+    "hidden_actions": Variant({"hidden_actions": "on"}, ENGAGEMENTS),
     "no_hidden_positives": Variant({"reconstruction_weight": 0.0}),
     "no_history_dropout": Variant({"history_dropout": 0.0}),
     "no_neighbors": Variant({"num_neighbors": 0}),

@@ -40,6 +40,7 @@ from trainer.export import export_towers
 from trainer.fit import fit
 from trainer.inputs import training_spec
 from trainer.run import build_model
+from trainer.run import history_events
 
 Found = dict[str, Any]
 
@@ -50,22 +51,34 @@ def main() -> None:
     request = json.loads(flags.request)
     variant = VARIANTS[request["variant"]]
     default = build_config(request["source"], settings=request.get("set", [])).trainer.to_dict()
-    if variant.changes and variant.changes.items() <= default.items():
-        print(json.dumps({"skipped": "this source's default"}))
-        return
-    steps = {"seed": request["seed"], "max_steps": request["max_steps"]}
-    config = TrainerConfig(**{**default, **variant.changes, **steps})
     run = read_last_run(flags.root / "metadata.sqlite", expected=())
+    transform = tft.TFTransformOutput(str(artifact_folder(run, "Transform.transform_graph")))
+    steps = {"seed": request["seed"], "max_steps": request["max_steps"]}
+    config, of_default = (
+        TrainerConfig(**{**default, **changes, **steps}).for_events(history_events(transform))
+        for changes in (variant.changes, {})
+    )
+    if variant.changes and config == of_default:
+        print(json.dumps({"skipped": "this data's default"}))
+        return
     with tempfile.TemporaryDirectory() as folder:
         oracle = Oracle.load(flags.root / TABLES_FOLDER)
-        found = _train_and_measure(run, config, variant.needs, Path(folder), oracle=oracle, rows=request["rows"])
+        found = _train_and_measure(
+            run, transform, config, variant.needs, Path(folder), oracle=oracle, rows=request["rows"]
+        )
         print(json.dumps(found))
 
 
 def _train_and_measure(
-    run: RunRecord, config: TrainerConfig, needs: str, folder: Path, *, oracle: Oracle | None, rows: int
+    run: RunRecord,
+    transform: tft.TFTransformOutput,
+    config: TrainerConfig,
+    needs: str,
+    folder: Path,
+    *,
+    oracle: Oracle | None,
+    rows: int,
 ) -> Found:
-    transform = tft.TFTransformOutput(str(artifact_folder(run, "Transform.transform_graph")))
     groups = groups_of(run)
     transformed = artifact_folder(run, "Transform.transformed_examples")
     train, catalog = (sorted(map(str, (transformed / f"Split-{name}").glob("*"))) for name in ("train", "catalog"))

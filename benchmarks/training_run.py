@@ -19,6 +19,7 @@ from trainer.inputs import training_batches
 from trainer.inputs import training_spec
 from trainer.model import ConversionModel
 from trainer.run import build_model
+from trainer.run import history_events
 
 
 @dataclass(frozen=True)
@@ -71,4 +72,5 @@ def training_run(source: str, root: Path, settings: list[str]) -> TrainingRun:
     folder = artifact_folder(run, "Transform.transformed_examples")
     train, catalog = (sorted(map(str, (folder / f"Split-{name}").glob("*"))) for name in ("train", "catalog"))
     transform = tft.TFTransformOutput(str(artifact_folder(run, "Transform.transform_graph")))
-    return TrainingRun(build_config(source, settings=settings).trainer, transform, groups_of(run), train, catalog)
+    config = build_config(source, settings=settings).trainer.for_events(history_events(transform))
+    return TrainingRun(config, transform, groups_of(run), train, catalog)

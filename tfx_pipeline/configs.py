@@ -90,8 +90,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "retailrocket": {
         "examples": {"cut": "2015-08-20"},
-        # Each action is a row already, and sessions, not whole lives, say what comes next.
-        "trainer": {"epochs": 5, "validations_per_epoch": 1, "reconstruction_weight": 0.0, "history_dropout": 0.0},
+        "trainer": {"epochs": 5, "validations_per_epoch": 1},
     },
     "marketplace_simulator": {
         "examples": {"eval_days": 12},

@@ -1,8 +1,11 @@
 """Options of the model and of its training."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from schemas import tables
 
 ARCHITECTURES = ("parallel", "sequential", "cross", "dense")
 _CHOICES = {
@@ -13,6 +16,7 @@ _CHOICES = {
     "duration_weighting": ("relative", "log", "none"),
     "advertiser_loss": ("none", "pooled", "table", "soft"),
     "learning_rate_schedule": ("constant", "cosine"),
+    "hidden_actions": ("auto", "on", "off"),
 }
 
 
@@ -40,6 +44,9 @@ class TrainerConfig:
         transformer_heads: of attention.
         history_content: whether the content of the items in a history enters the query tower, beside their ids.
         dropout: of what the towers' heads read, in [0, 1).
+        hidden_actions: whether training hides actions of histories as the next two say: `on`, `off`, or `auto`: in a log of
+            conversions alone. With engagements the latest action says most, and what is hidden costs more than it teaches
+            (measured on the simulator, `benchmarks/RESULTS.md`).
         history_dropout: share of a history that training hides, at random for each row, in [0, 1).
         reconstruction_weight: of a second positive of each row, one of the hidden actions of its history, >= 0. Where logs are
             small, several targets per history are what keeps the towers from learning it by heart.
@@ -107,6 +114,7 @@ class TrainerConfig:
     transformer_heads: int = 4
     history_content: bool = True
     dropout: float = 0.0
+    hidden_actions: str = "auto"
     history_dropout: float = 0.5
     reconstruction_weight: float = 1.0
     item_dropout: float = 0.1
@@ -212,6 +220,13 @@ class TrainerConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.recall_cutoffs or min(self.recall_cutoffs) < 1:
             raise ValueError(f"trainer.recall_cutoffs must be one or more counts >= 1. Received: {self.recall_cutoffs}")
+
+    def for_events(self, events: Iterable[str]) -> "TrainerConfig":
+        """As it applies to a log whose histories have these events: nothing is hidden, or as much as its fields say."""
+        has_engagements = not tables.ENGAGEMENTS.isdisjoint(events)
+        if self.hidden_actions == "on" or (self.hidden_actions == "auto" and not has_engagements):
+            return self
+        return dataclasses.replace(self, hidden_actions="off", history_dropout=0.0, reconstruction_weight=0.0)
 
     @property
     def num_heads(self) -> int:

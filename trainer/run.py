@@ -68,9 +68,12 @@ def run_fn(fn_args: "FnArgs") -> None:
 
 def train(job: Job, folder: Path, strategy: tf.distribute.Strategy) -> None:
     """Trains, in a folder that all workers share; the chief exports, and keeps the curves beside."""
-    config = TrainerConfig(**json.loads(job.custom_config["config"]))
+    given = TrainerConfig(**json.loads(job.custom_config["config"]))
     groups = feature_groups(text_format.Parse(job.custom_config["schema"], schema_pb2.Schema()))
     tf_transform = tft.TFTransformOutput(job.transform_output)
+    config = given.for_events(history_events(tf_transform))
+    if (given.hidden_actions, config.hidden_actions) == ("auto", "off"):
+        log.info("No actions of histories are hidden in training: the log has engagements")
     files = [file for pattern in job.train_files for file in tf.io.gfile.glob(pattern)]
     catalog = [file for file in files if _CATALOG_MARK in file]
     rows = [file for file in files if _CATALOG_MARK not in file]
@@ -120,7 +123,7 @@ def build_model(
     table = CatalogTable(groups.item, sizes[ITEM_VOCABULARY], title_tokens=config.title_tokens)
     table.fill(items)
     log.info("Model: vocabularies %s; content of items: %s", sizes, [feature.name for feature in table.content])
-    events = [event.decode() for event in tf_transform.vocabulary_by_name(EVENT_VOCABULARY)]
+    events = history_events(tf_transform)
     impression_rates = rates_of_impressions(items, num_items=table.num_items)
     if config.impression_negatives and not impression_rates.any():
         log.info("No impression negatives: the log has no unengaged impressions")
@@ -133,6 +136,11 @@ def build_model(
         events=events,
         impression_rates=impression_rates,
     )
+
+
+def history_events(tf_transform: tft.TFTransformOutput) -> list[str]:
+    """Events of the histories, in the order of their indices."""
+    return [event.decode() for event in tf_transform.vocabulary_by_name(EVENT_VOCABULARY)]
 
 
 def with_weights_of(trained: ConversionModel, model: ConversionModel, probes: dict[str, Features]) -> ConversionModel:

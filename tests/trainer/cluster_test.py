@@ -105,6 +105,14 @@ def test_nothing_of_the_training_is_left(together):
     assert said.splitlines()[-1].startswith("Step 12 of 12: loss ")
 
 
+def test_a_run_of_the_pipeline_that_is_not_the_chiefs_is_refused(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", _environment(["a:1", "b:2"], 1)["TF_CONFIG"])
+    with pytest.raises(
+        ValueError, match=r"the chief, of TF_CONFIG's task \('worker', 0\). Received: \('worker', 1\); run"
+    ):
+        run_fn(arguments(tmp_path))
+
+
 def test_a_worker_without_a_cluster_is_refused(tmp_path):
     command = [sys.executable, "-m", "trainer.worker", f"--folder={tmp_path}"]
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
