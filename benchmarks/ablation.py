@@ -2,8 +2,9 @@
 
 `python -m benchmarks.ablation --source=NAME [--data=PATH] --root=DIR [--variants=default,multi] [--seeds=1,2,3] [--max_steps=300]
 [--set=SECTION.FIELD=VALUE ...]`. Recall over the whole catalogue on `eval`, as a run of the pipeline measures it (calibrated, with
-bonuses and trends). What is measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut goes
-on; the table is printed and written to `DIR/ablation.md`. Each training is a process of its own.
+bonuses and trends), and on the held-out train rows, a mean over the cutoffs that choose the weights: defaults may be chosen by these,
+not by those of `eval`. What is measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut
+goes on; the table is printed and written to `DIR/ablation.md`. Each training is a process of its own.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from benchmarks.ablation_variants import VARIANTS
 _FILE = "ablation.jsonl"
 _TABLE = "ablation.md"
 _COLUMNS = [f"{kind} @{k}" for kind in ("all", "new") for k in (10, 100, 1000)]
+_OTHERS = ("engagements @100", "held-out all", "held-out new", "train s")
 Result = dict[str, Any]
 
 
@@ -82,18 +84,25 @@ def table(results: Iterable[Result], *, title: str) -> str:
             skipped.append(f"{result['variant']} ({result['skipped']})")
         else:
             by_variant.setdefault(result["variant"], []).append(result)
-    head = [f"{title}", "", "| variant | " + " | ".join(_COLUMNS) + " | engagements @100 | train s |"]
-    rows = [head[-1], "|" + "---|" * (len(_COLUMNS) + 3)]
+    head = [f"{title}", "", "| variant | " + " | ".join((*_COLUMNS, *_OTHERS)) + " |"]
+    rows = [head[-1], "|" + "---|" * (len(_COLUMNS) + len(_OTHERS) + 1)]
     first = next(iter(by_variant.values()), [{}])[0]
     for name, key in (("popularity", "popularity"), ("best possible", "best")):
         if key in first:
-            rows.append(f"| {name} | " + " | ".join(f"{first[key][column]:.4f}" for column in _COLUMNS) + " | | |")
+            rows.append(
+                f"| {name} | "
+                + " | ".join(f"{first[key][column]:.4f}" for column in _COLUMNS)
+                + " |" * (len(_OTHERS) + 1)
+            )
     best = first.get("best", {})
     for variant, found in by_variant.items():
         cells = [_cell([result["recall"][column] for result in found], best.get(column)) for column in _COLUMNS]
         engagements = [result["engagements"] for result in found if result["engagements"] is not None]
+        held_out = [
+            _cell([result["held_out"][place] for result in found if result.get("held_out")]) for place in (0, 1)
+        ]
         seconds = f"{np.mean([result['train_s'] for result in found]):.0f}"
-        rows.append(f"| {variant} | " + " | ".join([*cells, _cell(engagements), seconds]) + " |")
+        rows.append(f"| {variant} | " + " | ".join([*cells, _cell(engagements), *held_out, seconds]) + " |")
     told = ["", "No different from the default: " + ", ".join(dict.fromkeys(skipped))] if skipped else []
     return "\n".join([*head[:2], *rows, *told, ""])
 

@@ -42,6 +42,7 @@ VARIANTS = {
     "advertiser_soft": Variant({"advertiser_loss": "soft"}, ADVERTISERS),
     "no_same_advertiser_negatives": Variant({"same_advertiser_negatives": False}, ADVERTISERS),
     "hidden_actions": Variant({"hidden_actions": "on"}, ENGAGEMENTS),
+    "hidden_histories": Variant({"hidden_actions": "on", "reconstruction_weight": 0.0}, ENGAGEMENTS),
     "no_hidden_positives": Variant({"reconstruction_weight": 0.0}),
     "no_history_dropout": Variant({"history_dropout": 0.0}),
     "no_neighbors": Variant({"num_neighbors": 0}),

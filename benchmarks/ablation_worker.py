@@ -41,6 +41,7 @@ from trainer.fit import fit
 from trainer.inputs import training_spec
 from trainer.run import build_model
 from trainer.run import history_events
+from trainer.training_file import TRAINING_FILE
 
 Found = dict[str, Any]
 
@@ -95,7 +96,14 @@ def _train_and_measure(
     fit(model, train, training_spec(transform, groups), config, folder=folder / "run")
     train_s = time.monotonic() - start_s
     export_towers(model, transform, groups, str(folder / "towers"))
-    return {**_measured(run, str(folder / "towers"), folder, oracle=oracle, rows=rows), "train_s": train_s}
+    measured = _measured(run, str(folder / "towers"), folder, oracle=oracle, rows=rows)
+    return {**measured, "held_out": _held_out(folder / "run" / TRAINING_FILE), "train_s": train_s}
+
+
+def _held_out(file: Path) -> list[float] | None:
+    """Recall of all and of new at the best measure of the held-out train rows, which defaults may be chosen by."""
+    best = [point for point in json.loads(file.read_text())["validations"] if point["is_best"]]
+    return [best[-1][name] for name in ("recall_all", "recall_new")] if best else None
 
 
 def _measured(run: RunRecord, towers: str, folder: Path, *, oracle: Oracle | None, rows: int) -> Found:

@@ -28,19 +28,23 @@ def result(variant, value, **changes):
 
 def test_the_table_has_means_and_deviations_over_seeds():
     # Of 0.1 and 0.2 the mean is 0.15, the sample's standard deviation 0.1 / sqrt(2).
-    given = [result("default", 0.1), result("default", 0.2), result("multi", 0.3, engagements=0.4)]
+    given = [
+        result("default", 0.1),
+        result("default", 0.2),
+        result("multi", 0.3, engagements=0.4, held_out=[0.25, 0.15]),
+    ]
     lines = table([*given, {"variant": "in_batch", "skipped": "no x"}], title="t").splitlines()
-    assert lines[4] == "| popularity | " + "0.0500 | " * 6 + "| |"
-    assert lines[5] == "| default | " + "0.1500 ± 0.0707 | " * 6 + " | 30 |"
-    assert lines[6] == "| multi | " + "0.3000 | " * 6 + "0.4000 | 30 |"
+    assert lines[4] == "| popularity | " + "0.0500 | " * 6 + "| | | |"
+    assert lines[5] == "| default | " + "0.1500 ± 0.0707 | " * 6 + " |  |  | 30 |"
+    assert lines[6] == "| multi | " + "0.3000 | " * 6 + "0.4000 | 0.2500 | 0.1500 | 30 |"
     assert lines[8] == "No different from the default: in_batch (no x)"
 
 
 def test_of_a_simulated_market_each_recall_has_its_share_of_the_best_possible():
     given = result("default", 0.1)
     lines = table([{**given, "best": dict.fromkeys(given["recall"], 0.4)}], title="t").splitlines()
-    assert lines[5] == "| best possible | " + "0.4000 | " * 6 + "| |"
-    assert lines[6] == "| default | " + "0.1000 (25%) | " * 6 + " | 30 |"
+    assert lines[5] == "| best possible | " + "0.4000 | " * 6 + "| | | |"
+    assert lines[6] == "| default | " + "0.1000 (25%) | " * 6 + " |  |  | 30 |"
 
 
 def test_half_a_line_is_no_result(tmp_path):
