@@ -2,8 +2,8 @@
 
 `python -m benchmarks.ablation --source=NAME [--data=PATH] --root=DIR [--variants=default,multi] [--seeds=1,2,3] [--max_steps=300]
 [--set=SECTION.FIELD=VALUE ...]`. Recall over the whole catalogue on `eval`, as a run of the pipeline measures it (calibrated, with
-bonuses and trends), and on the held-out train rows, a mean over the cutoffs that choose the weights: defaults may be chosen by these,
-not by those of `eval`. What is measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut
+bonuses and trends), and on the held-out train rows, a mean over the cutoffs that choose the weights: by these a default may be
+chosen, by `eval` not. What is measured is kept in `DIR/ablation.jsonl` and not measured again, so that a command that was cut
 goes on; the table is printed and written to `DIR/ablation.md`. Each training is a process of its own.
 """
 
