@@ -90,7 +90,8 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "retailrocket": {
         "examples": {"cut": "2015-08-20"},
-        "trainer": {"epochs": 5, "validations_per_epoch": 1},
+        # Sessions, not whole lives, say what comes next.
+        "trainer": {"epochs": 5, "validations_per_epoch": 1, "history_dropout": 0.0},
     },
     "marketplace_simulator": {
         "examples": {"eval_days": 12},

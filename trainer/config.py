@@ -16,7 +16,7 @@ _CHOICES = {
     "duration_weighting": ("relative", "log", "none"),
     "advertiser_loss": ("none", "pooled", "table", "soft"),
     "learning_rate_schedule": ("constant", "cosine"),
-    "hidden_actions": ("auto", "on", "off"),
+    "hidden_positives": ("auto", "on", "off"),
 }
 
 
@@ -44,12 +44,12 @@ class TrainerConfig:
         transformer_heads: of attention.
         history_content: whether the content of the items in a history enters the query tower, beside their ids.
         dropout: of what the towers' heads read, in [0, 1).
-        hidden_actions: whether training hides actions of histories as the next two say: `on`, `off`, or `auto`: in a log of
-            conversions alone. With engagements the latest action says most, and what is hidden costs more than it teaches
-            (measured on the simulator, `benchmarks/RESULTS.md`).
         history_dropout: share of a history that training hides, at random for each row, in [0, 1).
-        reconstruction_weight: of a second positive of each row, one of the hidden actions of its history, >= 0. Where logs are
-            small, several targets per history are what keeps the towers from learning it by heart.
+        hidden_positives: whether each row has a second positive, one of the hidden actions of its history: `on`, `off`, or `auto`:
+            in a log of conversions alone. Where logs are small, several targets per history keep the towers from learning it by
+            heart; with engagements the latest actions say most, and they cost more than they teach (measured on the simulator,
+            `benchmarks/RESULTS.md`).
+        reconstruction_weight: of these positives, >= 0.
         item_dropout: share of item ids that training hides from the item tower, so that content learns to stand alone, in [0, 1).
         uniform_negatives: items of the catalogue, drawn evenly for each step, that are negatives of every row beside the batch's.
         impression_negatives: unengaged impressions, drawn for each step, that are negatives of every row; none where the log has no
@@ -114,8 +114,8 @@ class TrainerConfig:
     transformer_heads: int = 4
     history_content: bool = True
     dropout: float = 0.0
-    hidden_actions: str = "auto"
     history_dropout: float = 0.5
+    hidden_positives: str = "auto"
     reconstruction_weight: float = 1.0
     item_dropout: float = 0.1
     uniform_negatives: int = 1024
@@ -222,11 +222,11 @@ class TrainerConfig:
             raise ValueError(f"trainer.recall_cutoffs must be one or more counts >= 1. Received: {self.recall_cutoffs}")
 
     def for_events(self, events: Iterable[str]) -> "TrainerConfig":
-        """As it applies to a log whose histories have these events: nothing is hidden, or as much as its fields say."""
+        """As it applies to a log whose histories have these events: with or without hidden positives."""
         has_engagements = not tables.ENGAGEMENTS.isdisjoint(events)
-        if self.hidden_actions == "on" or (self.hidden_actions == "auto" and not has_engagements):
+        if self.hidden_positives == "on" or (self.hidden_positives == "auto" and not has_engagements):
             return self
-        return dataclasses.replace(self, hidden_actions="off", history_dropout=0.0, reconstruction_weight=0.0)
+        return dataclasses.replace(self, hidden_positives="off", reconstruction_weight=0.0)
 
     @property
     def num_heads(self) -> int:

@@ -72,8 +72,8 @@ def train(job: Job, folder: Path, strategy: tf.distribute.Strategy) -> None:
     groups = feature_groups(text_format.Parse(job.custom_config["schema"], schema_pb2.Schema()))
     tf_transform = tft.TFTransformOutput(job.transform_output)
     config = given.for_events(history_events(tf_transform))
-    if (given.hidden_actions, config.hidden_actions) == ("auto", "off"):
-        log.info("No actions of histories are hidden in training: the log has engagements")
+    if (given.hidden_positives, config.hidden_positives) == ("auto", "off"):
+        log.info("No hidden positives: the log has engagements")
     files = [file for pattern in job.train_files for file in tf.io.gfile.glob(pattern)]
     catalog = [file for file in files if _CATALOG_MARK in file]
     rows = [file for file in files if _CATALOG_MARK not in file]
