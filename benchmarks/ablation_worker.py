@@ -22,6 +22,7 @@ from benchmarks.ablation_variants import ADVERTISERS
 from benchmarks.ablation_variants import ENGAGEMENTS
 from benchmarks.ablation_variants import IMPRESSIONS
 from benchmarks.ablation_variants import VARIANTS
+from schemas import tables
 from schemas.features import FeatureGroups
 from schemas.features import feature_groups
 from tfx_pipeline.configs import build_config
@@ -86,7 +87,7 @@ def _train_and_measure(
     tf.keras.utils.set_random_seed(config.seed)
     model = build_model(transform, groups, catalog, config)
     has = {
-        ENGAGEMENTS: lambda: _has_engagements(train),
+        ENGAGEMENTS: lambda: not tables.ENGAGEMENTS.isdisjoint(history_events(transform)),
         IMPRESSIONS: lambda: config.impression_negatives and model.num_draws > config.uniform_negatives,
         ADVERTISERS: lambda: advertiser_feature(groups, model.catalog, config) is not None,
     }
@@ -134,12 +135,6 @@ def groups_of(run: RunRecord) -> FeatureGroups:
     """Features of the schema of a run."""
     (file,) = artifact_folder(run, "ImportSchemaGen.schema").glob("*.pbtxt")
     return feature_groups(text_format.Parse(file.read_text(), schema_pb2.Schema()))
-
-
-def _has_engagements(files: list[str]) -> bool:
-    spec = {"task": tf.io.FixedLenFeature([], tf.string)}
-    batches = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(4096)
-    return any(bool(tf.reduce_any(tf.io.parse_example(b, spec)["task"] == "engagement")) for b in batches)
 
 
 def artifact_folder(run: RunRecord, key: str) -> Path:

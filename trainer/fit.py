@@ -65,19 +65,7 @@ def fit(
     total = config.max_steps or config.epochs * (split.num_train // batch_size)
     log.info("Training on %s rows: %s steps of %s at most", split.num_train, total, batch_size)
 
-    def batches(num_rows: int, part: Part = WHOLE, *, first: int) -> tf.data.Dataset:
-        return training_batches(
-            files,
-            spec,
-            split,
-            batch_size=num_rows,
-            user_balance=config.user_balance,
-            max_history=config.max_history,
-            seed=config.seed,
-            first=first * (batch_size // num_rows),
-            part=part,
-        )
-
+    batches = _batches_of(files, spec, split, config, batch_size=batch_size)
     model.compile(*optimizers(config, total_steps=total))
     probes = read_probes(files, spec)
     if start:
@@ -102,6 +90,27 @@ def fit(
         rows = spread(strategy, functools.partial(batches, first=first), batch_size=batch_size)
         model.fit(rows, epochs=1, steps_per_epoch=total - first, verbose=0, callbacks=callbacks)
     _count_all(model, split.rows, config)
+
+
+def _batches_of(
+    files: list[str], spec: dict, split: TimeSplit, config: TrainerConfig, *, batch_size: int
+) -> Callable[..., tf.data.Dataset]:
+    """Builds a step's batches, or of as many rows as a replica takes, from step `first` on."""
+
+    def batches(num_rows: int, part: Part = WHOLE, *, first: int) -> tf.data.Dataset:
+        return training_batches(
+            files,
+            spec,
+            split,
+            batch_size=num_rows,
+            user_balance=config.user_balance,
+            max_history=config.max_history,
+            seed=config.seed,
+            first=first * (batch_size // num_rows),
+            part=part,
+        )
+
+    return batches
 
 
 def _count_all(model: ConversionModel, rows: Rows, config: TrainerConfig) -> None:
