@@ -26,8 +26,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import merged_tensors
 from serving.batching_parameters import BatchingParameters
+from serving.merged_tensors import Inputs
 from serving.merged_tensors import Outputs
-from serving.merged_tensors import Tensors
 from serving.model_requests import RequestError
 from serving.model_requests import invalid_argument
 from serving.saved_model import ServedModel
@@ -48,7 +48,7 @@ class BatchedModel(ServedModel):
     """
 
     def __init__(self, model: ServedModel, parameters: BatchingParameters, slots: threading.Semaphore) -> None:
-        super().__init__(model._loaded, model.signature_defs)
+        super().__init__(model.signature_defs, model.calls)
         self._model = model
         self._queues = {
             name: _Queue(functools.partial(model.run, name), definition, parameters, slots)
@@ -56,7 +56,7 @@ class BatchedModel(ServedModel):
             if merged_tensors.has_batch_dimension(definition)
         }
 
-    def run(self, name: str, inputs: Tensors) -> Outputs:
+    def run(self, name: str, inputs: Inputs) -> Outputs:
         """Outputs of signature `name` by name.
 
         Raises:
@@ -71,7 +71,7 @@ class BatchedModel(ServedModel):
 class _Request:
     """The inputs of one `run`; `outputs` stays None where a merged run failed."""
 
-    def __init__(self, inputs: Tensors, num_rows: int) -> None:
+    def __init__(self, inputs: Inputs, num_rows: int) -> None:
         self.inputs = inputs
         self.num_rows = num_rows
         self.outputs: Outputs | None = None
@@ -94,7 +94,7 @@ class _Queue:
 
     def __init__(
         self,
-        run: Callable[[Tensors], Outputs],
+        run: Callable[[Inputs], Outputs],
         definition: meta_graph_pb2.SignatureDef,
         parameters: BatchingParameters,
         slots: threading.Semaphore,
@@ -111,7 +111,7 @@ class _Queue:
         self._lock = threading.Lock()
         self._waiting: dict[Shapes, list[_Batch]] = {}
 
-    def run(self, inputs: Tensors) -> Outputs:
+    def run(self, inputs: Inputs) -> Outputs:
         request = _Request(inputs, self._num_rows(inputs))
         if request.num_rows == 0:
             return self._run(inputs)
@@ -126,7 +126,7 @@ class _Queue:
         with self._slots:
             return self._run(inputs)
 
-    def _num_rows(self, inputs: Tensors) -> int:
+    def _num_rows(self, inputs: Inputs) -> int:
         sizes = {inputs[name].shape[0] for name in self._names}
         if len(sizes) > 1:
             raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
@@ -136,7 +136,7 @@ class _Queue:
             raise invalid_argument(f"Task size {size} is larger than maximum input batch size {limit}")
         return size
 
-    def _shapes(self, inputs: Tensors) -> Shapes:
+    def _shapes(self, inputs: Inputs) -> Shapes:
         """What requests must share to be merged: sizes, or their number of binary digits where they may be padded."""
         return tuple(
             tuple(

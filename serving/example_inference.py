@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2
 from tensorflow_serving.apis import inference_pb2
@@ -98,8 +99,8 @@ def _regress(model: ServedModel, name: str, examples: list[bytes], *, result: re
     example_results.write_regressions(result, values=values, num_examples=len(examples))
 
 
-def _outputs(model: ServedModel, name: str, examples: list[bytes]) -> dict[str, tf.Tensor]:
-    return inference.run(model, name, {tf.saved_model.CLASSIFY_INPUTS: tf.constant(examples, tf.string)})
+def _outputs(model: ServedModel, name: str, examples: list[bytes]) -> dict[str, np.ndarray]:
+    return inference.run(model, name, {tf.saved_model.CLASSIFY_INPUTS: np.array(examples, object)})
 
 
 def _named(spec: model_pb2.ModelSpec) -> model_pb2.ModelSpec:

@@ -12,16 +12,16 @@ from serving.model_requests import invalid_argument
 def write_classifications(
     result: classification_pb2.ClassificationResult,
     *,
-    classes: tf.Tensor | None,
-    scores: tf.Tensor | None,
+    classes: np.ndarray | None,
+    scores: np.ndarray | None,
     num_examples: int,
 ) -> None:
     """Writes `classes` [batch, n] string and `scores` [batch, n] float32, either of which may be absent."""
     given = []
-    for name, tensor, dtype in (("classes", classes, tf.string), ("scores", scores, tf.float32)):
-        if tensor is not None:
-            _check_classes(name, tensor, dtype=dtype, num_examples=num_examples)
-            given.append(tensor.numpy())
+    for name, values, dtype in (("classes", classes, tf.string), ("scores", scores, tf.float32)):
+        if values is not None:
+            _check_classes(name, values, dtype=dtype, num_examples=num_examples)
+            given.append(values)
     if len(given) == 2 and given[0].shape != given[1].shape:
         widths = f"{given[0].shape[1]} vs. {given[1].shape[1]}"
         raise invalid_argument(f"Tensors class and score should match in dim_size(1). Got {widths}")
@@ -34,34 +34,34 @@ def write_classifications(
             row.classes.add(label=label.decode(errors="replace"), score=score)
 
 
-def write_regressions(result: regression_pb2.RegressionResult, *, values: tf.Tensor, num_examples: int) -> None:
+def write_regressions(result: regression_pb2.RegressionResult, *, values: np.ndarray, num_examples: int) -> None:
     """Writes `values`, float32 of shape [batch] or [batch, 1]."""
-    shape = values.shape.as_list()
-    if len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
+    shape = values.shape
+    if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)):
         wanted = "either [batch_size] or [batch_size, 1]"
         raise invalid_argument(f"Expected output Tensor shape to be {wanted} but got {_shape_text(values)}")
     if shape[0] != num_examples:
         sizes = f"{num_examples} vs. {shape[0]}"
         raise invalid_argument(f"Input batch size did not match output batch size: {sizes}")
-    if values.dtype != tf.float32:
+    if values.dtype != np.float32:
         raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {_dtype_text(values)}")
-    for value in values.numpy().ravel().tolist():
+    for value in values.ravel().tolist():
         result.regressions.add(value=value)
 
 
-def _check_classes(name: str, tensor: tf.Tensor, *, dtype: tf.DType, num_examples: int) -> None:
-    if tensor.shape.rank != 2:
-        raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}")
-    if tensor.dtype != dtype:
+def _check_classes(name: str, values: np.ndarray, *, dtype: tf.DType, num_examples: int) -> None:
+    if values.ndim != 2:
+        raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(values)}")
+    if values.dtype != dtype.as_numpy_dtype:
         wanted = types_pb2.DataType.Name(dtype.as_datatype_enum)
-        raise invalid_argument(f"Expected {name} Tensor of {wanted}. Got: {_dtype_text(tensor)}")
-    if tensor.shape[0] != num_examples:
-        raise invalid_argument(f"Expected {name} output batch size of {num_examples}. Got: {tensor.shape[0]}")
+        raise invalid_argument(f"Expected {name} Tensor of {wanted}. Got: {_dtype_text(values)}")
+    if values.shape[0] != num_examples:
+        raise invalid_argument(f"Expected {name} output batch size of {num_examples}. Got: {values.shape[0]}")
 
 
-def _shape_text(tensor: tf.Tensor) -> str:
-    return f"[{','.join(str(size) for size in tensor.shape)}]"
+def _shape_text(values: np.ndarray) -> str:
+    return f"[{','.join(str(size) for size in values.shape)}]"
 
 
-def _dtype_text(tensor: tf.Tensor) -> str:
-    return types_pb2.DataType.Name(tensor.dtype.as_datatype_enum)
+def _dtype_text(values: np.ndarray) -> str:
+    return types_pb2.DataType.Name(tf.dtypes.as_dtype(values.dtype).as_datatype_enum)

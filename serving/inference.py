@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import model_pb2
@@ -34,7 +35,7 @@ def predict(models: ServedModels, request: predict_pb2.PredictRequest) -> predic
     response = predict_pb2.PredictResponse()
     with models.use(spec) as (version, model):
         plan = predict_plan(model, name)
-        inputs = tensor_protos.input_tensors(plan, request.inputs)
+        inputs = tensor_protos.input_arrays(plan, request.inputs)
         names = tensor_protos.output_names(plan, request.output_filter)
         outputs = run(model, name, inputs)
         write_model_spec(response.model_spec, spec, version=version)
@@ -75,7 +76,7 @@ def predict_plan(model: ServedModel, name: str) -> SignaturePlan:
     return plan
 
 
-def run(model: ServedModel, name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def run(model: ServedModel, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Outputs of signature `name`; raises `RequestError` with the code and text of the operation that failed."""
     try:
         return model.run(name, inputs)

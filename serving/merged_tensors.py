@@ -1,18 +1,19 @@
-"""Tensors of several requests as one batch, and its outputs as those of each request. Imports TensorFlow."""
+"""Arrays of several requests as one batch, and its outputs as those of each request. Imports TensorFlow."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from schemas.contract import MISSING_FLOAT
 from schemas.contract import MISSING_STRING
 
-Tensors = Mapping[str, tf.Tensor]
-Outputs = dict[str, tf.Tensor]
+Inputs = Mapping[str, np.ndarray]
+Outputs = dict[str, np.ndarray]
 
-_MISSING = {tf.string: MISSING_STRING, tf.float32: MISSING_FLOAT, tf.float64: MISSING_FLOAT}
+_MISSING = {tf.string: MISSING_STRING.encode(), tf.float32: MISSING_FLOAT, tf.float64: MISSING_FLOAT}
 _ANY_SIZE = -1
 
 
@@ -31,26 +32,28 @@ def paddable_dims(info: meta_graph_pb2.TensorInfo) -> frozenset[int]:
     return frozenset(dim for dim, size in enumerate(info.tensor_shape.dim) if dim and size.size == _ANY_SIZE)
 
 
-def merge(tensors: Sequence[tf.Tensor], *, num_padding_rows: int) -> tf.Tensor:
-    """The tensors one below the other, then copies of the last one's first row.
+def merge(arrays: Sequence[np.ndarray], *, num_padding_rows: int) -> np.ndarray:
+    """The arrays one below the other, then copies of the last one's first row.
 
     Where they differ in width, or in a further dimension, the shorter ones are padded with the missing value.
     """
-    largest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-    padded = [_pad(tensor, largest) for tensor in tensors]
-    return tf.concat([*padded, *[padded[-1][:1]] * num_padding_rows], axis=0)
+    largest = [max(sizes) for sizes in zip(*(array.shape[1:] for array in arrays), strict=True)]
+    padded = [_pad(array, largest) for array in arrays]
+    return np.concatenate([*padded, *[padded[-1][:1]] * num_padding_rows])
 
 
-def split(outputs: Tensors, num_rows: Sequence[int]) -> list[Outputs] | None:
+def split(outputs: Outputs, num_rows: Sequence[int]) -> list[Outputs] | None:
     """The outputs of each request, `num_rows` of each; None if an output does not have one row per input row."""
-    if any(output.shape.rank == 0 or output.shape[0] != sum(num_rows) for output in outputs.values()):
+    if any(output.ndim == 0 or len(output) != sum(num_rows) for output in outputs.values()):
         return None
-    parts = {name: tf.split(output, num_rows) for name, output in outputs.items()}
+    ends = np.cumsum(num_rows)
+    parts = {name: np.split(output, ends[:-1]) for name, output in outputs.items()}
     return [{name: part[position] for name, part in parts.items()} for position in range(len(num_rows))]
 
 
-def _pad(tensor: tf.Tensor, sizes: Sequence[int]) -> tf.Tensor:
-    num_missing = [(0, 0), *((0, size - has) for size, has in zip(sizes, tensor.shape[1:], strict=True))]
-    if not any(after for _, after in num_missing):
-        return tensor
-    return tf.pad(tensor, num_missing, constant_values=_MISSING[tensor.dtype])
+def _pad(array: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    if array.shape[1:] == tuple(sizes):
+        return array
+    padded = np.full([len(array), *sizes], _MISSING[tf.dtypes.as_dtype(array.dtype)], array.dtype)
+    padded[tuple(slice(size) for size in array.shape)] = array
+    return padded

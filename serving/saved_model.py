@@ -1,21 +1,29 @@
 """Loads a SavedModel for serving and runs its signatures. Imports TensorFlow."""
 
 import importlib.util
+import threading
+from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.signature_plan import SignaturePlan
 from serving.versions import LoadError
 
+Call = Callable[..., list[Any]]
+
 _SERVING_TAG = "serve"
 # Entries of SignatureDef maps that are not signatures, but how to initialize and to train.
 _INTERNAL_PREFIX = "__saved_model_"
+_INIT_OP = "__saved_model_init_op"
+_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 # What tf.saved_model.load raises for absent, truncated, inconsistent or foreign files and for unregistered operations:
 # its C++ parts translate status codes to plain Python exceptions (a truncated file is an IndexError).
 _LOAD_ERRORS = (
@@ -32,51 +40,38 @@ _LOAD_ERRORS = (
 
 
 class ServedModel:
-    """A loaded SavedModel with the signature definitions that its file declares.
+    """A SavedModel in a session, as TF Serving holds it, with the signature definitions that its file declares.
+
+    A session takes and gives numpy arrays in one call without the interpreter lock: for one request a third less time than
+    eager tensors and a call of the signature's function, and with several threads twice the throughput.
+
+    Args:
+        signature_defs: As the file declares them.
+        calls: By the name of each signature that can be called: see `_call`. They keep the session.
 
     Attributes:
         signature_defs: `SignatureDef` by signature name, as GetModelMetadata returns them.
         plans: What a request needs to know of each signature that can be called.
+        calls: As given.
     """
 
-    def __init__(self, loaded: Any, signature_defs: Mapping[str, meta_graph_pb2.SignatureDef]) -> None:
-        # The signatures refer to the variables weakly: `loaded` keeps them alive.
-        self._loaded = loaded
+    def __init__(self, signature_defs: Mapping[str, meta_graph_pb2.SignatureDef], calls: Mapping[str, Call]) -> None:
         self.signature_defs = signature_defs
-        self.plans = {name: SignaturePlan(signature_defs[name]) for name in loaded.signatures if name in signature_defs}
-        self._functions = dict(loaded.signatures)
+        self.plans = {name: SignaturePlan(signature_defs[name]) for name in calls}
+        self.calls = calls
 
-    def signature(self, name: str) -> meta_graph_pb2.SignatureDef | None:
-        """Definition of a signature that can be called, None if there is none."""
-        return self.signature_defs.get(name) if name in self._loaded.signatures else None
-
-    def mismatch(self, name: str, declared: meta_graph_pb2.SignatureDef) -> str | None:
-        """How `declared` differs from the function of signature `name`; None if it does not."""
-        if name not in self._loaded.signatures:
-            return "is declared, and the graph has no function for it"
-        function = self._loaded.signatures[name]
-        _, inputs = function.structured_input_signature
-        for kind, stated, actual in (
-            ("inputs", declared.inputs, inputs),
-            ("outputs", declared.outputs, function.structured_outputs),
-        ):
-            stated_types = {key: tf.dtypes.as_dtype(info.dtype).name for key, info in stated.items()}
-            actual_types = {key: spec.dtype.name for key, spec in actual.items()}
-            if stated_types != actual_types:
-                return f"declares the {kind} {stated_types}, and its function has {actual_types}"
-        return None
-
-    def run(self, name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Outputs of signature `name` by name; raises `tf.errors.OpError` where an operation does."""
-        function = self._functions[name]
-        arguments = [inputs[keyword] for keyword in function._arg_keywords]
+    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs of signature `name` by name, strings as objects; raises `tf.errors.OpError` where an operation does."""
+        plan = self.plans[name]
         try:
-            # What calling `function` does once it has bound and checked the arguments, which takes it a fifth of a
-            # request: the request path has checked them already.
-            return function._call_flat(arguments, function.captured_inputs)
+            outputs = self.calls[name](*[inputs[expected.name] for expected in plan.inputs])
         except UnicodeDecodeError as error:
             # An operation quoted bytes of the request in its error, and TensorFlow could not hand the text to Python.
             raise tf.errors.InvalidArgumentError(None, None, error.object.decode(errors="replace")) from error
+        return {
+            output: value if isinstance(value, np.ndarray) else np.array(value, plan.output_dtypes[output])
+            for output, value in zip(plan.output_names, outputs, strict=True)
+        }
 
 
 def load(path: Path) -> ServedModel:
@@ -88,12 +83,15 @@ def load(path: Path) -> ServedModel:
     try:
         meta_graph = _read_meta_graph(path)
         _check_assets(path, meta_graph)
-        model = ServedModel(tf.saved_model.load(str(path), tags=[_SERVING_TAG]), dict(meta_graph.signature_def))
+        session = _session(path, meta_graph)
+        declared = dict(meta_graph.signature_def)
+        callable_ones = {name: info for name, info in declared.items() if not name.startswith(_INTERNAL_PREFIX)}
+        _check_signatures(path, session.graph, callable_ones)
+        return ServedModel(declared, {name: _call(session, info) for name, info in callable_ones.items()})
     except _LOAD_ERRORS as error:
         code = error.error_code if isinstance(error, tf.errors.OpError) else tf.errors.UNKNOWN
-        raise LoadError(f"cannot load {path}: {type(error).__name__}: {error}", code=code) from error
-    _check_signatures(path, model)
-    return model
+        text = " ".join((error.message if isinstance(error, tf.errors.OpError) else str(error)).split())
+        raise LoadError(f"cannot load {path}: {type(error).__name__}: {text}", code=code) from error
 
 
 def register_scann_ops() -> str | None:
@@ -123,6 +121,32 @@ def _read_meta_graph(path: Path) -> meta_graph_pb2.MetaGraphDef:
     raise LoadError(f"no graph with the tag {_SERVING_TAG!r} in {path}; save with tf.saved_model.save")
 
 
+def _session(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> tf.compat.v1.Session:
+    """The graph with its variables and tables: TF Serving's steps, with half of the Python that TensorFlow's own loader runs."""
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        operations = meta_graph.meta_info_def.stripped_op_list
+        tf.graph_util.import_graph_def(meta_graph.graph_def, name="", producer_op_list=operations)
+    assets = {asset.tensor_info.name: str(path / "assets" / asset.filename) for asset in meta_graph.asset_file_def}
+    saver = meta_graph.saver_def
+    if saver.restore_op_name:
+        variables = {saver.filename_tensor_name: str(path / "variables" / "variables")}
+        session.run(session.graph.get_operation_by_name(saver.restore_op_name), variables | assets)
+    if init_op := _init_op(meta_graph):
+        session.run(session.graph.as_graph_element(init_op), assets)
+    return session
+
+
+def _init_op(meta_graph: meta_graph_pb2.MetaGraphDef) -> str | None:
+    """What fills the tables; SavedModels of TensorFlow 1 name it in a collection."""
+    if _INIT_OP in meta_graph.signature_def:
+        return meta_graph.signature_def[_INIT_OP].outputs[_INIT_OP].name
+    for name in _INIT_COLLECTIONS:
+        if values := meta_graph.collection_def[name].node_list.value:
+            return values[0]
+    return None
+
+
 def _check_assets(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
     """Raises `LoadError` if an asset is absent: not every graph reads all of them when it is loaded."""
     names = [asset.filename for asset in meta_graph.asset_file_def]
@@ -131,12 +155,43 @@ def _check_assets(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
         raise LoadError(f"cannot load {path}: no file assets/{absent[0]}; push it again", code=tf.errors.NOT_FOUND)
 
 
-def _check_signatures(path: Path, model: ServedModel) -> None:
-    """Raises `LoadError` unless each signature that the file declares is a function with these inputs and outputs."""
-    for name, declared in model.signature_defs.items():
-        if name.startswith(_INTERNAL_PREFIX):
-            continue
-        wrong = model.mismatch(name, declared)
-        if wrong:
-            text = f"cannot load {path}: signature {name!r} {wrong}; export it again"
-            raise LoadError(text, code=tf.errors.INVALID_ARGUMENT)
+def _check_signatures(path: Path, graph: tf.Graph, signature_defs: Mapping[str, meta_graph_pb2.SignatureDef]) -> None:
+    """Raises `LoadError` unless the graph has each tensor that a signature declares, of the declared type."""
+    for name, declared in signature_defs.items():
+        for kind, infos in (("input", declared.inputs), ("output", declared.outputs)):
+            for key, info in infos.items():
+                if wrong := _mismatch(graph, info):
+                    text = f"cannot load {path}: signature {name!r} declares {kind} {key!r} as {wrong}; export it again"
+                    raise LoadError(text, code=tf.errors.INVALID_ARGUMENT)
+
+
+def _mismatch(graph: tf.Graph, info: meta_graph_pb2.TensorInfo) -> str | None:
+    """How `info` differs from the graph; None if it does not."""
+    dtype = tf.dtypes.as_dtype(info.dtype)
+    try:
+        tensor = graph.get_tensor_by_name(info.name)
+    except (KeyError, ValueError):
+        return f"tensor {info.name!r}, which the graph does not have"
+    return None if tensor.dtype == dtype else f"{dtype.name}, and the graph has {tensor.dtype.name}"
+
+
+def _call(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Call:
+    """Runs a signature: takes its inputs and gives its outputs, each in the order of their sorted names.
+
+    The first call optimizes the graph, for seconds where it is large: warm-up requests are for that.
+    """
+    options = config_pb2.CallableOptions()
+    options.feed.extend(definition.inputs[name].name for name in sorted(definition.inputs))
+    options.fetch.extend(definition.outputs[name].name for name in sorted(definition.outputs))
+    made: list[Call] = []
+    lock = threading.Lock()
+
+    def call(*inputs: np.ndarray) -> list[Any]:
+        if not made:
+            with lock:
+                if not made:
+                    # What `make_callable` makes looks the names up at each call, as long again as a small graph takes.
+                    made.append(session._make_callable_from_options(options))
+        return made[0](*inputs)
+
+    return call

@@ -53,7 +53,7 @@ class InputPlan(NamedTuple):
 
 
 class SignaturePlan:
-    """A signature: its inputs by sorted name, its sorted output names, and its definition."""
+    """A signature: its inputs by sorted name, its sorted output names, their numpy types, and its definition."""
 
     def __init__(self, definition: meta_graph_pb2.SignatureDef) -> None:
         self.definition = definition
@@ -63,6 +63,9 @@ class SignaturePlan:
         )
         self.input_names = frozenset(definition.inputs)
         self.output_names = tuple(sorted(definition.outputs))
+        self.output_dtypes = {
+            name: np.dtype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype) for name, info in definition.outputs.items()
+        }
 
 
 def dtype_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""TensorProtos of requests and answers to and from TensorFlow tensors, checked as TF Serving checks them."""
+"""TensorProtos of requests and answers to and from arrays, checked as TF Serving checks them. Imports TensorFlow."""
 
 import math
 import sys
@@ -23,15 +23,18 @@ _PLAIN = frozenset({tf.float32, tf.float64, tf.int32, tf.int64})
 # Above this, TensorFlow's own parser is faster than a loop over the values of a field.
 _MAX_VALUES_IN_PYTHON = 1024
 # Keys on the wire of packed fields: their values are then one copy of the array's bytes.
-_PACKED_KEYS = {tf.float32: b"\x2a", tf.float64: b"\x32"} if sys.byteorder == "little" else {}
+_PACKED_KEYS = {np.dtype("f4"): b"\x2a", np.dtype("f8"): b"\x32"} if sys.byteorder == "little" else {}
+# Number of the type and field of a TensorProto, by type of an array.
+_FIELDS = {np.dtype(dtype.as_numpy_dtype): (dtype.as_datatype_enum, field) for dtype, field in VALUE_FIELDS.items()}
+_NO_FIELD = (types_pb2.DT_INVALID, None)
 
 
-def input_tensors(plan: SignaturePlan, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, tf.Tensor]:
-    """The request's inputs as tensors; raises `RequestError` unless they are exactly what the signature takes."""
+def input_arrays(plan: SignaturePlan, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+    """The request's inputs as arrays; raises `RequestError` unless they are exactly what the signature takes."""
     if plan.input_names != set(inputs):
         _check_names(plan, set(inputs))
     return {
-        expected.name: _input_tensor(expected, inputs.get(expected.name, expected.default)) for expected in plan.inputs
+        expected.name: _input_array(expected, inputs.get(expected.name, expected.default)) for expected in plan.inputs
     }
 
 
@@ -46,24 +49,23 @@ def output_names(plan: SignaturePlan, output_filter: Sequence[str]) -> Sequence[
     return output_filter or plan.output_names
 
 
-def write_output(proto: tensor_pb2.TensorProto, tensor: tf.Tensor) -> None:
-    """Writes `tensor` into an empty `proto`, with values in the typed field (`float_val`, ...) as TF Serving does."""
-    values = tensor.numpy()
-    field = VALUE_FIELDS.get(tensor.dtype)
+def write_output(proto: tensor_pb2.TensorProto, values: np.ndarray) -> None:
+    """Writes `values` into an empty `proto`, in the typed field (`float_val`, ...) as TF Serving does."""
+    dtype = values.dtype
+    number, field = _FIELDS.get(dtype, _NO_FIELD)
     if field is None:
         proto.CopyFrom(tf.make_tensor_proto(values))
         return
-    shape = tensor.shape.as_list()
-    proto.dtype = tensor.dtype.as_datatype_enum
+    proto.dtype = number
     proto.tensor_shape.SetInParent()
-    for size in shape:
+    for size in values.shape:
         proto.tensor_shape.dim.add(size=size)
-    key = _PACKED_KEYS.get(tensor.dtype)
+    key = _PACKED_KEYS.get(dtype)
     if key:
         content = values.tobytes()
         proto.MergeFromString(b"".join((key, _varint(len(content)), content)))
     else:
-        getattr(proto, field).extend(values.ravel().tolist() if shape else [values])
+        getattr(proto, field).extend(values.ravel().tolist())
 
 
 def _check_names(plan: SignaturePlan, sent: set[str]) -> None:
@@ -89,7 +91,7 @@ def _check_names(plan: SignaturePlan, sent: set[str]) -> None:
         )
 
 
-def _input_tensor(expected: InputPlan, proto: tensor_pb2.TensorProto) -> tf.Tensor:
+def _input_array(expected: InputPlan, proto: tensor_pb2.TensorProto) -> np.ndarray:
     if proto.dtype != expected.dtype_number:
         if proto.dtype == types_pb2.DT_INVALID:
             raise _parsing_error(expected)
@@ -100,11 +102,11 @@ def _input_tensor(expected: InputPlan, proto: tensor_pb2.TensorProto) -> tf.Tens
     array = _array(expected, proto, sizes)
     if array is None or not array.size:
         check_tensor_size(expected.name, proto)
-    tensor = _parse(expected, proto) if array is None else tf.constant(array, expected.dtype)
+    parsed = _parse(expected, proto) if array is None else array
     if expected.sizes is None or _fits(expected.sizes, sizes):
-        return tensor
+        return _as_array(expected, parsed)
     # TF Serving lets the first operation that minds report this, in words that depend on the operation.
-    raise invalid_argument(f"Input {expected.name} must have shape {expected.shape}. Received: {tensor.shape}")
+    raise invalid_argument(f"Input {expected.name} must have shape {expected.shape}. Received: {tuple(sizes)}")
 
 
 def _array(expected: InputPlan, proto: tensor_pb2.TensorProto, sizes: Sequence[int]) -> np.ndarray | None:
@@ -130,6 +132,13 @@ def _parse(expected: InputPlan, proto: tensor_pb2.TensorProto) -> tf.Tensor:
     try:
         return tf.io.parse_tensor(proto.SerializeToString(), expected.dtype)
     except tf.errors.InvalidArgumentError:
+        raise _parsing_error(expected) from None
+
+
+def _as_array(expected: InputPlan, values: np.ndarray | tf.Tensor) -> np.ndarray:
+    try:
+        return np.asarray(values, expected.numpy_dtype)
+    except tf.errors.InvalidArgumentError:  # more dimensions than numpy has
         raise _parsing_error(expected) from None
 
 

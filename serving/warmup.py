@@ -88,7 +88,7 @@ def _run(model: ServedModel, log: prediction_log_pb2.PredictionLog) -> None:
 def _run_signature(model: ServedModel, spec: model_pb2.ModelSpec, inputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
     """Runs the signature that `spec` names; its model and version are those of the recording, and do not matter."""
     name = inference.signature_name(spec)
-    inference.run(model, name, tensor_protos.input_tensors(inference.predict_plan(model, name), inputs))
+    inference.run(model, name, tensor_protos.input_arrays(inference.predict_plan(model, name), inputs))
 
 
 def _examples(received: input_pb2.Input) -> dict[str, tensor_pb2.TensorProto]:

@@ -192,8 +192,9 @@ def test_broken_version_replaces_nothing_and_its_status_says_why(model_server, t
     model_server.remove(3)
     assert (status[1].state, status[1].error_code, status[1].error) == ("AVAILABLE", 0, "")
     assert status[3].state == "END"
-    assert status[3].error_code > 0
-    assert status[3].error == f"cannot load {model_server.base_path / '3'}: IndexError: Read less bytes than requested"
+    expected = "OutOfRangeError: Graph execution error: Read less bytes than requested"
+    assert status[3].error.startswith(f"cannot load {model_server.base_path / '3'}: {expected}")
+    assert status[3].error_code == grpc.StatusCode.OUT_OF_RANGE.value[0]
 
 
 def test_server_waits_for_a_version_and_ends_whatever_is_running(waiting_server, toy):

@@ -1,5 +1,6 @@
 """Warm-up files replayed on a real SavedModel that counts its runs, and what a bad file does to the load."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
@@ -56,7 +57,7 @@ def write(exported, records):
 
 def total(model):
     """What was counted before this call."""
-    return int(model.run("serving_default", {"values": tf.zeros([0], tf.int32)})["total"])
+    return int(model.run("serving_default", {"values": np.zeros([0], np.int32)})["total"])
 
 
 def test_without_a_file_nothing_runs(exported):
