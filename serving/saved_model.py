@@ -2,6 +2,7 @@
 
 import importlib.util
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from serving.versions import LoadError
 Call = Callable[..., list[Any]]
 
 _SERVING_TAG = "serve"
+_YIELD_S = 0.002
 # Entries of SignatureDef maps that are not signatures, but how to initialize and to train.
 _INTERNAL_PREFIX = "__saved_model_"
 _INIT_OP = "__saved_model_init_op"
@@ -134,6 +136,7 @@ def _session(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> tf.compat.v
     with session.graph.as_default():
         for part in _parts(meta_graph.graph_def):
             tf.graph_util.import_graph_def(part, name="")
+            time.sleep(_YIELD_S)  # importing holds the interpreter: requests that wait for it go on
     assets = {asset.tensor_info.name: str(path / "assets" / asset.filename) for asset in meta_graph.asset_file_def}
     saver = meta_graph.saver_def
     if saver.restore_op_name:
@@ -145,7 +148,7 @@ def _session(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> tf.compat.v
 
 
 def _parts(graph_def: graph_pb2.GraphDef) -> Iterator[graph_pb2.GraphDef]:
-    """Each function as a graph of its own, then the nodes: importing holds the interpreter, and requests wait for it."""
+    """Each function as a graph of its own, then the nodes."""
     for function in graph_def.library.function:
         yield graph_pb2.GraphDef(
             versions=graph_def.versions, library=function_pb2.FunctionDefLibrary(function=[function])
