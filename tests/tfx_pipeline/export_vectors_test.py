@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from planted_retriever import INDEX_VERSION
 from planted_retriever import MODEL_VERSION
 from pyarrow import parquet
@@ -55,16 +54,16 @@ def test_the_served_versions_vectors_are_the_catalogues(root, planted_retriever,
 def test_with_embed_query_and_its_bonuses_they_give_the_served_scores(root, planted_retriever, served_model):
     run(root, "--rows_per_shard=10")
     item_ids, vectors, _ = read(root / "vectors")
-    inputs = planted_retriever.inputs
-    query = {name: value.numpy()[0] for name, value in served_model.run("embed_query", inputs).items()}
+    inputs = {name: value.numpy() for name, value in planted_retriever.inputs.items()}
+    query = {name: value[0] for name, value in served_model.run("embed_query", inputs).items()}
     scores = dict(zip(item_ids, vectors @ query["embedding"], strict=True))
     for item_id, bonus in zip(query["bonus_item_ids"], query["bonuses"], strict=True):
         if item_id:
             scores[item_id.decode()] += bonus
-    served = served_model.run("retrieve", {**inputs, "k": tf.constant([24])})
+    served = served_model.run("retrieve", {**inputs, "k": np.array([24], np.int32)})
     assert (query["bonuses"] != 0).any()
     np.testing.assert_allclose(
-        [scores[item_id.decode()] for item_id in served["item_ids"].numpy()[0]], served["scores"].numpy()[0], atol=1e-4
+        [scores[item_id.decode()] for item_id in served["item_ids"][0]], served["scores"][0], atol=1e-4
     )
 
 
