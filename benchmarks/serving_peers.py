@@ -47,6 +47,9 @@ def add_minimal(server: grpc.Server, model: Path) -> None:
     from tensorflow_serving.apis import predict_pb2
     from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+    from serving import saved_model
+
+    saved_model.register_scann_ops()
     loaded = tf.saved_model.load(str(model))
 
     class Minimal(prediction_service_pb2_grpc.PredictionServiceServicer):

@@ -107,6 +107,9 @@ def _in_process(model: Path, requests: Sequence[bytes]) -> Measure:
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
+    from serving import saved_model
+
+    saved_model.register_scann_ops()
     loaded = tf.saved_model.load(str(model))
     signature = loaded.signatures[SIGNATURE_RETRIEVE]
     inputs = [
