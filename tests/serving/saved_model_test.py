@@ -1,22 +1,14 @@
 """Loading and unloading a ScaNN retriever again and again, as refreshes make a server do."""
 
-import gc
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.index_memory import MemoryGrowth
 from serving import saved_model
 from tfx_pipeline.index.scann_index import ScannIndex
 
 _ITEMS, _DIM, _K, _LOADS = 15_000, 256, 10, 6
 _INDEX_MB = _ITEMS * _DIM * 4 / 2**20
-
-
-def held_mb():
-    gc.collect()
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
-    return int(line.split()[1]) / 1024
 
 
 def test_what_an_unloaded_version_held_is_given_back(tmp_path):
@@ -36,7 +28,7 @@ def test_what_an_unloaded_version_held_is_given_back(tmp_path):
         np.testing.assert_array_equal(answer["positions"], best)
 
     load_and_ask()
-    before_mb = held_mb()
+    memory = MemoryGrowth()
     for _ in range(_LOADS):
         load_and_ask()
-    assert held_mb() - before_mb < _LOADS * _INDEX_MB  # a load takes twice that: the variable, and ScaNN's copy
+    assert memory.held_mb() < _LOADS * _INDEX_MB  # a load takes twice that: the variable, and ScaNN's copy
