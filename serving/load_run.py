@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import selectors
 import sys
@@ -54,6 +55,9 @@ def run(options: LoadOptions) -> Load:
             versions = LoadVersions(options.swap_base_path, prepared=options.swap_from, num_versions=options.num_swaps)
             stack.callback(versions.remove)
             versions.copy()
+        # A collection of all that was imported, for which a quarter of a second goes by, would send requests late.
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         return loop.run_until_complete(_run(options, requests, versions))
 
 

@@ -2,9 +2,7 @@
 
 import importlib.util
 import threading
-import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,24 +10,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import function_pb2
-from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow.core.protobuf import rewriter_config_pb2
-from tensorflow.core.protobuf import saved_model_pb2
 
+from serving import model_file
+from serving.model_session import new_session
 from serving.signature_plan import SignaturePlan
 from serving.versions import LoadError
 
 Call = Callable[..., list[Any]]
 
-_SERVING_TAG = "serve"
-_YIELD_S = 0.002
 # Entries of SignatureDef maps that are not signatures, but how to initialize and to train.
 _INTERNAL_PREFIX = "__saved_model_"
-_INIT_OP = "__saved_model_init_op"
-_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 # What tf.saved_model.load raises for absent, truncated, inconsistent or foreign files and for unregistered operations:
 # its C++ parts translate status codes to plain Python exceptions (a truncated file is an IndexError).
 _LOAD_ERRORS = (
@@ -87,10 +79,10 @@ def load(path: Path) -> ServedModel:
         LoadError: With TensorFlow's text, and TensorFlow's code where it has one.
     """
     try:
-        meta_graph = _read_meta_graph(path)
-        _check_assets(path, meta_graph)
-        session = _session(path, meta_graph)
-        declared = dict(meta_graph.signature_def)
+        file = model_file.read(path)
+        _check_assets(path, file.meta_graph)
+        session = new_session(path, file)
+        declared = dict(file.meta_graph.signature_def)
         callable_ones = {name: info for name, info in declared.items() if not name.startswith(_INTERNAL_PREFIX)}
         _check_signatures(path, session.graph, callable_ones)
         return ServedModel(declared, {name: _call(session, info) for name, info in callable_ones.items()})
@@ -112,58 +104,6 @@ def register_scann_ops() -> str | None:
         importlib.import_module("scann")
     except (ImportError, tf.errors.NotFoundError) as error:
         return str(error)
-    return None
-
-
-def _read_meta_graph(path: Path) -> meta_graph_pb2.MetaGraphDef:
-    try:
-        serialized = (path / "saved_model.pb").read_bytes()
-    except FileNotFoundError:
-        text = f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
-        raise LoadError(text, code=tf.errors.NOT_FOUND) from None
-    for meta_graph in saved_model_pb2.SavedModel.FromString(serialized).meta_graphs:
-        if _SERVING_TAG in meta_graph.meta_info_def.tags:
-            return meta_graph
-    raise LoadError(f"no graph with the tag {_SERVING_TAG!r} in {path}; save with tf.saved_model.save")
-
-
-def _session(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> tf.compat.v1.Session:
-    """The graph with its variables and tables, by TF Serving's steps: TensorFlow's own loader imports it in one piece."""
-    config = tf.compat.v1.ConfigProto()
-    # A second pass makes a retriever no faster, and its first call take a third longer.
-    config.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-    with session.graph.as_default():
-        for part in _parts(meta_graph.graph_def):
-            tf.graph_util.import_graph_def(part, name="")
-            time.sleep(_YIELD_S)  # importing holds the interpreter: requests that wait for it go on
-    assets = {asset.tensor_info.name: str(path / "assets" / asset.filename) for asset in meta_graph.asset_file_def}
-    saver = meta_graph.saver_def
-    if saver.restore_op_name:
-        variables = {saver.filename_tensor_name: str(path / "variables" / "variables")}
-        session.run(session.graph.get_operation_by_name(saver.restore_op_name), variables | assets)
-    if init_op := _init_op(meta_graph):
-        session.run(session.graph.as_graph_element(init_op), assets)
-    return session
-
-
-def _parts(graph_def: graph_pb2.GraphDef) -> Iterator[graph_pb2.GraphDef]:
-    """Each function as a graph of its own, then the nodes."""
-    for function in graph_def.library.function:
-        yield graph_pb2.GraphDef(
-            versions=graph_def.versions, library=function_pb2.FunctionDefLibrary(function=[function])
-        )
-    gradients = function_pb2.FunctionDefLibrary(gradient=graph_def.library.gradient)
-    yield graph_pb2.GraphDef(versions=graph_def.versions, library=gradients, node=graph_def.node)
-
-
-def _init_op(meta_graph: meta_graph_pb2.MetaGraphDef) -> str | None:
-    """What fills the tables; SavedModels of TensorFlow 1 name it in a collection."""
-    if _INIT_OP in meta_graph.signature_def:
-        return meta_graph.signature_def[_INIT_OP].outputs[_INIT_OP].name
-    for name in _INIT_COLLECTIONS:
-        if values := meta_graph.collection_def[name].node_list.value:
-            return values[0]
     return None
 
 

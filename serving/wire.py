@@ -7,6 +7,9 @@ Only what a client of a retriever needs is declared; other fields are kept as un
 
 import enum
 import functools
+from collections.abc import Container
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 from typing import NamedTuple
 
@@ -32,7 +35,7 @@ class DataType(enum.IntEnum):
     BOOL = 10
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
     """A field; `kind` is a scalar type or a message above it; `[]` before it repeats it, `map:` maps strings to it."""
 
     name: str
@@ -41,60 +44,60 @@ class _Field(NamedTuple):
 
 
 # Enumerations are declared as the int32 that they are on the wire.
-_MESSAGES: dict[str, tuple[_Field, ...]] = {
-    "Int64Value": (_Field("value", 1, "int64"),),
-    "Any": (_Field("type_url", 1, "string"), _Field("value", 2, "bytes")),
-    "Dim": (_Field("size", 1, "int64"), _Field("name", 2, "string")),
-    "TensorShapeProto": (_Field("dim", 2, "[]Dim"), _Field("unknown_rank", 3, "bool")),
+_MESSAGES: dict[str, tuple[Field, ...]] = {
+    "Int64Value": (Field("value", 1, "int64"),),
+    "Any": (Field("type_url", 1, "string"), Field("value", 2, "bytes")),
+    "Dim": (Field("size", 1, "int64"), Field("name", 2, "string")),
+    "TensorShapeProto": (Field("dim", 2, "[]Dim"), Field("unknown_rank", 3, "bool")),
     "TensorProto": (
-        _Field("dtype", 1, "int32"),
-        _Field("tensor_shape", 2, "TensorShapeProto"),
-        _Field("version_number", 3, "int32"),
-        _Field("tensor_content", 4, "bytes"),
-        _Field("float_val", 5, "[]float"),
-        _Field("double_val", 6, "[]double"),
-        _Field("int_val", 7, "[]int32"),
-        _Field("string_val", 8, "[]bytes"),
-        _Field("int64_val", 10, "[]int64"),
-        _Field("bool_val", 11, "[]bool"),
+        Field("dtype", 1, "int32"),
+        Field("tensor_shape", 2, "TensorShapeProto"),
+        Field("version_number", 3, "int32"),
+        Field("tensor_content", 4, "bytes"),
+        Field("float_val", 5, "[]float"),
+        Field("double_val", 6, "[]double"),
+        Field("int_val", 7, "[]int32"),
+        Field("string_val", 8, "[]bytes"),
+        Field("int64_val", 10, "[]int64"),
+        Field("bool_val", 11, "[]bool"),
     ),
     "TensorInfo": (
-        _Field("name", 1, "string"),
-        _Field("dtype", 2, "int32"),
-        _Field("tensor_shape", 3, "TensorShapeProto"),
+        Field("name", 1, "string"),
+        Field("dtype", 2, "int32"),
+        Field("tensor_shape", 3, "TensorShapeProto"),
     ),
     "SignatureDef": (
-        _Field("inputs", 1, "map:TensorInfo"),
-        _Field("outputs", 2, "map:TensorInfo"),
-        _Field("method_name", 3, "string"),
+        Field("inputs", 1, "map:TensorInfo"),
+        Field("outputs", 2, "map:TensorInfo"),
+        Field("method_name", 3, "string"),
     ),
-    "SignatureDefMap": (_Field("signature_def", 1, "map:SignatureDef"),),
+    "SignatureDefMap": (Field("signature_def", 1, "map:SignatureDef"),),
     "ModelSpec": (
-        _Field("name", 1, "string"),
-        _Field("version", 2, "Int64Value"),
-        _Field("signature_name", 3, "string"),
+        Field("name", 1, "string"),
+        Field("version", 2, "Int64Value"),
+        Field("signature_name", 3, "string"),
         # One of this and `version` in the original; the bytes are the same as long as a sender sets only one.
-        _Field("version_label", 4, "string"),
+        Field("version_label", 4, "string"),
     ),
     "PredictRequest": (
-        _Field("model_spec", 1, "ModelSpec"),
-        _Field("inputs", 2, "map:TensorProto"),
-        _Field("output_filter", 3, "[]string"),
+        Field("model_spec", 1, "ModelSpec"),
+        Field("inputs", 2, "map:TensorProto"),
+        Field("output_filter", 3, "[]string"),
     ),
-    "PredictResponse": (_Field("outputs", 1, "map:TensorProto"), _Field("model_spec", 2, "ModelSpec")),
-    "GetModelMetadataRequest": (_Field("model_spec", 1, "ModelSpec"), _Field("metadata_field", 2, "[]string")),
-    "GetModelMetadataResponse": (_Field("model_spec", 1, "ModelSpec"), _Field("metadata", 2, "map:Any")),
-    "GetModelStatusRequest": (_Field("model_spec", 1, "ModelSpec"),),
-    "StatusProto": (_Field("error_code", 1, "int32"), _Field("error_message", 2, "string")),
+    "PredictResponse": (Field("outputs", 1, "map:TensorProto"), Field("model_spec", 2, "ModelSpec")),
+    "GetModelMetadataRequest": (Field("model_spec", 1, "ModelSpec"), Field("metadata_field", 2, "[]string")),
+    "GetModelMetadataResponse": (Field("model_spec", 1, "ModelSpec"), Field("metadata", 2, "map:Any")),
+    "GetModelStatusRequest": (Field("model_spec", 1, "ModelSpec"),),
+    "StatusProto": (Field("error_code", 1, "int32"), Field("error_message", 2, "string")),
     "ModelVersionStatus": (
-        _Field("version", 1, "int64"),
-        _Field("state", 2, "int32"),
-        _Field("status", 3, "StatusProto"),
+        Field("version", 1, "int64"),
+        Field("state", 2, "int32"),
+        Field("status", 3, "StatusProto"),
     ),
-    "GetModelStatusResponse": (_Field("model_version_status", 1, "[]ModelVersionStatus"),),
+    "GetModelStatusResponse": (Field("model_version_status", 1, "[]ModelVersionStatus"),),
     # Of grpc.health.v1.
-    "HealthCheckRequest": (_Field("service", 1, "string"),),
-    "HealthCheckResponse": (_Field("status", 1, "int32"),),
+    "HealthCheckRequest": (Field("service", 1, "string"),),
+    "HealthCheckResponse": (Field("status", 1, "int32"),),
 }
 
 
@@ -113,33 +116,40 @@ def generated_class(pool: descriptor_pool.DescriptorPool, full_name: str) -> Any
     return message_factory.MessageFactory(pool).GetPrototype(descriptor)
 
 
-@functools.cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    file = descriptor_pb2.FileDescriptorProto(name="conversion_retrieval/wire.proto", package=_PACKAGE, syntax="proto3")
-    for name, fields in _MESSAGES.items():
+def new_pool(package: str, messages: Mapping[str, Iterable[Field]]) -> descriptor_pool.DescriptorPool:
+    """A pool that declares the messages in `package`."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
+    for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for field in fields:
-            _add_field(message, field)
+            _add_field(message, field, package=package, declared=messages)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return pool
 
 
-def _add_field(message: descriptor_pb2.DescriptorProto, field: _Field) -> None:
+@functools.cache
+def _pool() -> descriptor_pool.DescriptorPool:
+    return new_pool(_PACKAGE, _MESSAGES)
+
+
+def _add_field(
+    message: descriptor_pb2.DescriptorProto, field: Field, *, package: str, declared: Container[str]
+) -> None:
     kind = field.kind.removeprefix("[]").removeprefix("map:")
     repeated = kind != field.kind
     if field.kind.startswith("map:"):
         entry_name = "".join(word.capitalize() for word in field.name.split("_")) + "Entry"
         entry = message.nested_type.add(name=entry_name)
         entry.options.map_entry = True
-        _add_field(entry, _Field("key", 1, "string"))
-        _add_field(entry, _Field("value", 2, kind))
+        _add_field(entry, Field("key", 1, "string"), package=package, declared=declared)
+        _add_field(entry, Field("value", 2, kind), package=package, declared=declared)
         kind = f"{message.name}.{entry_name}"
     added = message.field.add(name=field.name, number=field.number)
     types = descriptor_pb2.FieldDescriptorProto
     added.label = types.LABEL_REPEATED if repeated else types.LABEL_OPTIONAL
-    if kind.split(".")[0] in _MESSAGES:
+    if kind.split(".")[0] in declared:
         added.type = types.TYPE_MESSAGE
-        added.type_name = f".{_PACKAGE}.{kind}"
+        added.type_name = f".{package}.{kind}"
     else:
         added.type = types.Type.Value(f"TYPE_{kind.upper()}")
