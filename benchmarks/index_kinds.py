@@ -76,8 +76,8 @@ class Exported(System):
     def __init__(self, folder: Path, *, k: int, variant: str) -> None:
         super().__init__(folder, k=k, variant=variant)
         self._kind, _, self._target_recall = variant.partition(" ")
-        if self._kind == indexes.SCANN:
-            import scann  # noqa: F401 (registers its operations, which no other kind may need)
+        if self._kind in indexes.NEED_SCANN:
+            import scann  # noqa: F401 (registers its operations, which other kinds may not need)
         self._k = tf.constant(k)
 
     def build(self, vectors: np.ndarray) -> dict[str, float]:

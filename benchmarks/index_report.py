@@ -82,8 +82,13 @@ def _aims(points: Sequence[Point], *, target: float) -> list[str]:
             f"{_verdict(times <= _MOST_OF_RAW)}: scann / raw ScaNN, each {times:.2f} (aim at most {_MOST_OF_RAW:g}), "
             f"p50 from Python {ratio(scann, raw, 'p50_ms'):.2f}"
         )
-    if scann:
-        lines += [_beside(scann, graph) for name in GRAPHS if (graph := chosen.get(name))]
+    graphs = [graph for name in GRAPHS if (graph := chosen.get(name))]
+    lines += [
+        _beside(kind, ours, graph)
+        for kind in ("scann", "scann_int8")
+        if (ours := chosen.get(OURS.format(kind)))
+        for graph in graphs
+    ]
     if ivf and exact:
         times = ratio(exact, ivf, "each_ms")
         lines.append(
@@ -93,15 +98,15 @@ def _aims(points: Sequence[Point], *, target: float) -> list[str]:
     return [f"recall >= {target:g}: {line}" for line in lines]
 
 
-def _beside(scann: Point, graph: Point) -> str:
+def _beside(kind: str, ours: Point, graph: Point) -> str:
     """Above 1 is better than the graph, in each of the three."""
     times = {
-        "queries/s": ratio(scann, graph, "per_s"),
-        "build": graph.build_s / scann.build_s,
-        "memory": graph.memory_mb / scann.memory_mb,
+        "queries/s": ratio(ours, graph, "per_s"),
+        "build": graph.build_s / ours.build_s,
+        "memory": graph.memory_mb / ours.memory_mb,
     }
     texts = ", ".join(f"{name} {value:.2f}" for name, value in times.items())
-    return f"{_verdict(min(times.values()) > 1)}: scann beside {graph.system}, times as good: {texts} (aim above 1 in each)"
+    return f"{_verdict(min(times.values()) > 1)}: {kind} beside {graph.system}, times as good: {texts} (aim above 1 in each)"
 
 
 def _verdict(is_reached: bool) -> str:

@@ -71,7 +71,7 @@ def test_settings_are_converted_to_the_fields_type(setting, section, name, value
         ("tables", ["trainer.use_performance=perhaps"], "trainer.use_performance must be bool. Received: 'perhaps'"),
         ("tables", ["trainer.dense_units=8,x"], r"trainer.dense_units must be tuple\S*. Received: '8,x'"),
         ("tables", ["trainer.recall_cutoffs=100,0"], r"trainer.recall_cutoffs must be .* >= 1. Received: \(100, 0\)"),
-        ("tables", ["index.kind=hnsw"], "index.kind must be auto, exact, scann or ivf. Received: 'hnsw'"),
+        ("tables", ["index.kind=hnsw"], "index.kind must be auto, exact, scann, scann_int8 or ivf. Received: 'hnsw'"),
         ("tables", ["push.kept_versions=0"], "push.kept_versions must be >= 1. Received: 0"),
         ("tables", ["index.max_k=0"], "index.max_k must be >= 1. Received: 0"),
         ("tables", ["index.target_recall=0"], "index.target_recall must be above 0 and up to 1. Received: 0.0"),

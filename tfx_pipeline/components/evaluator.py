@@ -30,6 +30,7 @@ from tfx_pipeline.evaluation.measure import measure_index
 from tfx_pipeline.evaluation.outcome_examples import write_outcomes
 from tfx_pipeline.evaluation.rows import EvalRows
 from tfx_pipeline.index.catalog import Catalog
+from tfx_pipeline.index.indexes import NEED_SCANN
 from tfx_pipeline.report.files import METRICS_FILE
 from tfx_pipeline.retriever_artifact import CATALOG_FOLDER
 from tfx_pipeline.retriever_artifact import KIND_PROPERTY
@@ -112,7 +113,7 @@ def load_last_blessed(retriever: Model) -> baselines.Baseline | None:
 
 def measure_served(retriever: Model, kind: str, rows: EvalRows, catalog: Catalog) -> dict:
     """What the exported retriever finds of the exact answers."""
-    if kind == "scann":
+    if kind in NEED_SCANN:
         import scann  # noqa: F401 (registers the operations that the SavedModel needs)
     return measure_index(tf.saved_model.load(path_utils.serving_model_path(retriever.uri)), rows, catalog)
 

@@ -12,11 +12,15 @@ from tfx_pipeline.index.exact import ExactIndex
 from tfx_pipeline.index.ivf import IvfIndex
 from tfx_pipeline.index.scann_index import BRUTE_FORCE_BELOW
 from tfx_pipeline.index.scann_index import ScannIndex
+from tfx_pipeline.index.scann_int8_index import ScannInt8Index
 
 EXACT = "exact"
 SCANN = "scann"
+SCANN_INT8 = "scann_int8"
 IVF = "ivf"
-KINDS = (EXACT, SCANN, IVF)
+KINDS = (EXACT, SCANN, SCANN_INT8, IVF)
+NEED_SCANN = (SCANN, SCANN_INT8)
+"""Those whose SavedModel has ScaNN's operations."""
 
 
 def build_index(kind: str, vectors: np.ndarray, *, max_k: int) -> tf.Module:
@@ -29,6 +33,8 @@ def build_index(kind: str, vectors: np.ndarray, *, max_k: int) -> tf.Module:
         return ExactIndex(vectors)
     if kind == SCANN:
         return ScannIndex(vectors, max_k=max_k)
+    if kind == SCANN_INT8:
+        return ScannInt8Index(vectors, max_k=max_k)
     if kind == IVF:
         return IvfIndex(vectors)
     raise ValueError(f"index.kind must be one of {KINDS}. Received: {kind!r}")

@@ -1,6 +1,8 @@
 """ScaNN: Guo et al., "Accelerating Large-Scale Inference with Anisotropic Vector Quantization", ICML 2020."""
 
 import math
+import uuid
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,19 +26,19 @@ _REORDERED = 300
 class ScannIndex(tf.Module):
     """Built by ScaNN's own builder: `tfrs.layers.factorized_top_k.ScaNN` has no argument for the anisotropic threshold.
 
-    Candidates are reordered by float vectors. int8 ones were no faster and lose recall on vectors with a large last
-    coordinate (popularity).
+    Candidates are reordered by ScaNN's own copy of the vectors, of float32.
 
     Args:
         vectors: [items, dim] float32.
         max_k: most results that are asked for.
+        is_int8: whether ScaNN's copy is of int8 instead, a quarter as large.
 
     Attributes:
-        vectors: [items, dim] float32, which ScaNN reads too.
+        vectors: [items, dim] float32.
         effort: of a query; by ScaNN's rules until it is tuned. Set it before the graph is traced.
     """
 
-    def __init__(self, vectors: np.ndarray, *, max_k: int) -> None:
+    def __init__(self, vectors: np.ndarray, *, max_k: int, is_int8: bool = False) -> None:
         from scann.scann_ops.py import scann_ops  # registers operations: only where an index of this kind is built
 
         super().__init__(name="scann")
@@ -53,12 +55,15 @@ class ScannIndex(tf.Module):
         if self.effort.num_reordered:
             builder = builder.score_ah(
                 _DIMENSIONS_PER_BLOCK, anisotropic_quantization_threshold=_ANISOTROPIC_THRESHOLD
-            ).reorder(self.effort.num_reordered)
+            ).reorder(self.effort.num_reordered, quantize=is_int8)
         else:
             builder = builder.score_brute_force()
         self._state = builder.build().serialize_to_module()
-        self._state.dataset = self.vectors  # the same values: else the SavedModel holds them twice
-        self._from_module = scann_ops.searcher_from_module
+        if self._state.dataset.shape.rank:
+            self._state.dataset = self.vectors  # the same values: else the SavedModel holds them twice
+        # Without a name, each signature in a session makes a searcher of its own, with its own copy of the vectors.
+        self._searcher_name = f"scann-{uuid.uuid4()}"
+        self._ops = scann_ops
 
     def efforts(self) -> list[list[Effort]]:
         """What is worth trying: rows by rising parts searched, each by rising reordering."""
@@ -78,13 +83,45 @@ class ScannIndex(tf.Module):
         num_items = self.vectors.shape[0]
         leaves = work_for_k(num_searched, k, at_least=1, limit=self._num_leaves) if self._num_leaves else None
         reordered = work_for_k(num_reordered, k, at_least=k, limit=num_items) if self.effort.num_reordered else None
-        found, scores = self._from_module(self._state).search_batched(
-            queries, final_num_neighbors=k, leaves_to_search=leaves, pre_reorder_num_neighbors=reordered
-        )
-        missing = [[0, 0], [0, k - tf.shape(found)[1]]]  # ScaNN gives as many columns as its fullest row has
+        scores, positions = self._found(queries, k, leaves=leaves, reordered=reordered)
+        missing = [[0, 0], [0, k - tf.shape(scores)[1]]]
         scores = tf.pad(scores, missing, constant_values=float("nan"))
-        positions = tf.pad(tf.cast(found, tf.int32), missing)
-        return fill_short_rows(self.vectors, queries, scores, positions, is_found=~tf.math.is_nan(scores))
+        positions = tf.pad(positions, missing)
+        return fill_short_rows(self.vectors, queries, scores, positions, is_found=tf.math.is_finite(scores))
+
+    def _found(
+        self, queries: tf.Tensor, k: tf.Tensor, *, leaves: tf.Tensor | None, reordered: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """ScaNN's scores and positions, up to k columns; the score is NaN where a row of a batch has fewer results."""
+        searcher = self._searcher()
+
+        def one() -> tuple[tf.Tensor, tf.Tensor]:
+            positions, scores = searcher.search(tf.gather(queries, 0), k, reordered, leaves)
+            return scores[tf.newaxis], positions[tf.newaxis]
+
+        def many() -> tuple[tf.Tensor, tf.Tensor]:
+            positions, scores = searcher.search_batched(queries, k, reordered, leaves)
+            return scores, positions
+
+        # The operation for a batch takes a tenth longer for one query.
+        return tf.cond(tf.shape(queries)[0] == 1, one, many)
+
+    def _searcher(self) -> Any:
+        """ScaNN's `searcher_from_module`, by a name."""
+        state = self._state
+        handle = self._ops.tensors_to_scann(
+            state.dataset,
+            state.scann_config,
+            state.serialized_partitioner,
+            state.datapoint_to_token,
+            state.ah_codebook,
+            state.hashed_dataset,
+            state.int8_dataset,
+            state.int8_multipliers,
+            state.dp_norms,
+            shared_name=self._searcher_name,
+        )
+        return self._ops.ScannSearcher(handle)
 
 
 def scann_leaves(num_items: int) -> int:

@@ -5,11 +5,11 @@ from given_towers import GivenTowers
 from planted_catalog import catalog_of
 
 from schemas import contract
+from tfx_pipeline.index.indexes import KINDS
 from tfx_pipeline.index.retriever import Retriever
 from tfx_pipeline.index.retriever import export_retriever
 
 VERSIONS = {"model_version": "20260102030405", "index_version": "20260203040506"}
-KINDS = ("exact", "scann", "ivf")
 
 
 @pytest.fixture(scope="module")

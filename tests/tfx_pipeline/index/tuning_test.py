@@ -43,7 +43,7 @@ def test_the_search_ends_where_more_parts_can_only_be_slower(row, target, expect
     assert is_settled(row, [FAST, MIDDLE, *row], target_recall=target) == expected
 
 
-@pytest.mark.parametrize("kind", ["scann", "ivf"])
+@pytest.mark.parametrize("kind", ["scann", "scann_int8", "ivf"])
 def test_an_index_is_tuned_on_queries_to_the_target_and_the_curve_is_kept(kind, tmp_path):
     items, queries = popular(20_500, 16, num_queries=120)
     index = build_index(kind, items, max_k=1000)
@@ -75,7 +75,7 @@ def test_a_target_that_is_not_reached_is_said(caplog):
     assert "No effort reaches index.target_recall=1.0" in caplog.text
 
 
-@pytest.mark.parametrize("kind", ["scann", "ivf"])
+@pytest.mark.parametrize("kind", ["scann", "scann_int8", "ivf"])
 def test_equal_items_do_not_count_as_missed(kind):
     items = np.ones((500, 4), np.float32)
     tuning = tune(build_index(kind, items, max_k=500), np.ones((3, 4), np.float32), target_recall=1.0)
