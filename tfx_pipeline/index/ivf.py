@@ -65,6 +65,13 @@ class IvfIndex(tf.Module):
         self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The same with a given effort."""
+        scores, positions, is_found = self.candidates(queries, k, num_searched, num_reordered)
+        return fill_short_rows(self.vectors, queries, scores, positions, is_found=is_found)
+
+    def candidates(
+        self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What the searched blocks hold: scores, positions and whether there is one, each [batch, k]."""
         num_blocks = work_for_k(num_searched, k, at_least=_at_least(k), limit=self._means.shape[0])
         num_reordered = work_for_k(num_reordered, k, at_least=k, limit=num_blocks * BLOCK_SIZE)
         num_queries = tf.shape(queries)[0]
@@ -76,7 +83,7 @@ class IvfIndex(tf.Module):
             fn_output_signature=(tf.float32, tf.int32),
         )
         scores, positions = (part[:num_queries] for part in found)
-        return fill_short_rows(self.vectors, queries, scores, positions, is_found=positions >= 0)
+        return scores, positions, positions >= 0
 
     def _best_in_blocks(
         self, query: tf.Tensor, products: tf.Tensor, blocks: tf.Tensor, *, k: tf.Tensor, num_reordered: tf.Tensor

@@ -80,6 +80,13 @@ class ScannIndex(tf.Module):
         self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The same with a given effort, of the kind that the index has."""
+        scores, positions, is_found = self.candidates(queries, k, num_searched, num_reordered)
+        return fill_short_rows(self.vectors, queries, scores, positions, is_found=is_found)
+
+    def candidates(
+        self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What the searched leaves hold: scores, positions and whether there is one, each [batch, k]."""
         num_items = self.vectors.shape[0]
         leaves = work_for_k(num_searched, k, at_least=1, limit=self._num_leaves) if self._num_leaves else None
         reordered = work_for_k(num_reordered, k, at_least=k, limit=num_items) if self.effort.num_reordered else None
@@ -87,7 +94,7 @@ class ScannIndex(tf.Module):
         missing = [[0, 0], [0, k - tf.shape(scores)[1]]]
         scores = tf.pad(scores, missing, constant_values=float("nan"))
         positions = tf.pad(positions, missing)
-        return fill_short_rows(self.vectors, queries, scores, positions, is_found=tf.math.is_finite(scores))
+        return scores, positions, tf.math.is_finite(scores)
 
     def _found(
         self, queries: tf.Tensor, k: tf.Tensor, *, leaves: tf.Tensor | None, reordered: tf.Tensor | None

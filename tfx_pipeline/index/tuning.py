@@ -1,5 +1,6 @@
 """Chooses the effort of an index: the fastest that finds enough of the exact answers to real queries."""
 
+import functools
 import json
 import logging
 import time
@@ -37,7 +38,12 @@ class Tunable(Protocol):
     def search(
         self, queries: tf.Tensor, k: tf.Tensor, num_searched: tf.Tensor, num_reordered: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions with a given effort."""
+        """Scores and positions with a given effort; exact ones of a query whose parts hold too few items."""
+
+    def candidates(
+        self, queries: tf.Tensor, k: tf.Tensor, num_searched: tf.Tensor, num_reordered: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What the parts hold: scores, positions, and whether there is one."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,14 @@ class Trial:
         num_reordered: see `Effort`.
         recall: share of the exact top k that is found.
         latency_ms: of one query alone, median of rounds in one graph: without the cost of a call.
+        num_short: queries whose parts hold fewer than k items: exact search answers these.
     """
 
     num_searched: int
     num_reordered: int
     recall: float
     latency_ms: float
+    num_short: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,12 @@ def choose(trials: Sequence[Trial], *, target_recall: float) -> Trial:
 
 
 def is_settled(row: Sequence[Trial], trials: Sequence[Trial], *, target_recall: float) -> bool:
-    """Whether searching more parts than this row can only be slower than what already reaches the target."""
+    """Whether searching more parts than this row can only be slower than what already reaches the target.
+
+    Not while a query has too few items in them, for exact search is slower than more parts.
+    """
+    if row[-1].num_short:
+        return False
     chosen = choose(trials, target_recall=target_recall)
     return chosen.recall >= target_recall and min(trial.latency_ms for trial in row) >= chosen.latency_ms
 
@@ -123,30 +136,33 @@ def is_settled(row: Sequence[Trial], trials: Sequence[Trial], *, target_recall: 
 def _measure(index: Tunable, queries: np.ndarray, *, k: int, target_recall: float) -> list[Trial]:
     number = tf.TensorSpec([], tf.int32)
     batch = tf.TensorSpec([None, index.vectors.shape[1]], tf.float32)
-    search = tf.function(
-        lambda queries, *effort: index.search(queries, tf.constant(k), *effort)[0],
-        input_signature=[batch, number, number],
+    candidates = tf.function(
+        lambda queries, effort: index.candidates(queries, tf.constant(k), *effort),
+        input_signature=[batch, (number, number)],
         autograph=False,
     )
     looped = _looped(lambda query, *effort: index.search(query, tf.constant(k), *effort))
-    worst = _in_batches(lambda part: exact_top_k(index.vectors, part, k)[0][:, -1:], queries)
+    (worst,) = _in_batches(lambda part: [exact_top_k(index.vectors, part, k)[0][:, -1:]], queries)
     worst -= _ROUNDING * (1 + np.abs(worst))
     trials: list[Trial] = []
     for efforts in index.efforts():
         row = []
         for effort in efforts:
-            scores = _in_batches(lambda part, of=effort: search(part, of.num_searched, of.num_reordered), queries)
-            recall = float((scores >= worst).mean())  # by score: any of equal items will do
-            row.append(Trial(**asdict(effort), recall=recall, latency_ms=_latency_ms(looped, queries, effort)))
+            work = tf.constant(effort.num_searched), tf.constant(effort.num_reordered)
+            scores, _, is_found = _in_batches(functools.partial(candidates, effort=work), queries)
+            is_short = ~is_found.all(axis=1, keepdims=True)
+            recall = float(((scores >= worst) | is_short).mean())  # by score: any of equal items will do
+            latency_ms = _latency_ms(looped, queries, effort)
+            row.append(Trial(**asdict(effort), recall=recall, latency_ms=latency_ms, num_short=int(is_short.sum())))
         trials += row
         if is_settled(row, trials, target_recall=target_recall):
             break
     return trials
 
 
-def _in_batches(search: Callable, queries: np.ndarray) -> np.ndarray:
+def _in_batches(search: Callable[[tf.Tensor], Sequence[tf.Tensor]], queries: np.ndarray) -> list[np.ndarray]:
     parts = (queries[start : start + _BATCH] for start in range(0, len(queries), _BATCH))
-    return np.concatenate([search(tf.constant(part)).numpy() for part in parts])
+    return [np.concatenate(outputs) for outputs in zip(*(search(tf.constant(part)) for part in parts), strict=True)]
 
 
 def _looped(search: Callable) -> Callable:

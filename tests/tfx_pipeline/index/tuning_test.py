@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import logging
 
@@ -8,6 +9,8 @@ from planted_clusters import brute_force
 from planted_clusters import popular
 from planted_clusters import recall
 
+from tfx_pipeline.index.effort import Effort
+from tfx_pipeline.index.exact import ExactIndex
 from tfx_pipeline.index.indexes import build_index
 from tfx_pipeline.index.tuning import Trial
 from tfx_pipeline.index.tuning import choose
@@ -37,6 +40,7 @@ def test_of_equally_fast_ones_the_more_exact_is_chosen():
         ([FAST, MIDDLE], 0.995, False),  # nothing reaches it
         ([FAST, MIDDLE], 0.95, False),  # FAST is faster than MIDDLE: more parts may do with as few reordered
         ([SLOW, SLOWER_AND_SAME], 0.95, True),
+        ([SLOW, dataclasses.replace(SLOWER_AND_SAME, num_short=1)], 0.95, False),  # it was exact search that was slow
     ],
 )
 def test_the_search_ends_where_more_parts_can_only_be_slower(row, target, expected):
@@ -60,7 +64,7 @@ def test_an_index_is_tuned_on_queries_to_the_target_and_the_curve_is_kept(kind, 
     stored = json.loads((tmp_path / "tuning.json").read_text())
     assert (stored["k"], stored["num_queries"], stored["target_recall"]) == (100, 60, 0.95)
     assert stored["chosen"] in stored["trials"]
-    assert set(stored["chosen"]) == {"num_searched", "num_reordered", "recall", "latency_ms"}
+    assert set(stored["chosen"]) == {"num_searched", "num_reordered", "recall", "latency_ms", "num_short"}
     assert min(trial["latency_ms"] for trial in stored["trials"]) > 0
     assert stored["exact_latency_ms"] > 0
 
@@ -80,3 +84,23 @@ def test_equal_items_do_not_count_as_missed(kind):
     items = np.ones((500, 4), np.float32)
     tuning = tune(build_index(kind, items, max_k=500), np.ones((3, 4), np.float32), target_recall=1.0)
     assert tuning.chosen.recall == 1
+
+
+class OnePartIsTooSmall(ExactIndex):
+    """Exact search in two parts, of which one alone holds nothing."""
+
+    def efforts(self):
+        return [[Effort(1, 100)], [Effort(2, 100)]]
+
+    def search(self, queries, k, num_searched, num_reordered):
+        return self(queries, k)
+
+    def candidates(self, queries, k, num_searched, num_reordered):
+        scores, positions = self(queries, k)
+        return scores, positions, tf.fill(tf.shape(scores), num_searched > 1)
+
+
+def test_more_parts_are_tried_while_exact_search_has_to_help():
+    items, queries = popular(500, 4, num_queries=20)
+    tuning = tune(OnePartIsTooSmall(items), queries, target_recall=0.9)
+    assert [(trial.num_searched, trial.recall, trial.num_short) for trial in tuning.trials] == [(1, 1, 20), (2, 1, 0)]
