@@ -4,7 +4,6 @@ import tensorflow as tf
 from planted_clusters import brute_force
 from planted_clusters import clustered
 
-from tfx_pipeline.index import scann_index
 from tfx_pipeline.index.effort import Effort
 from tfx_pipeline.index.scann_index import ScannIndex
 from tfx_pipeline.index.scann_index import scann_leaves
@@ -15,8 +14,8 @@ from tfx_pipeline.index.scann_index import starting_effort
     ("num_items", "leaves", "effort"),
     [
         (19_999, 0, Effort(0, 0)),
-        (20_000, 0, Effort(0, 300)),
-        (100_000, 316, Effort(32, 300)),  # sqrt(100,000) = 316.2, a tenth of the leaves
+        (20_000, 141, Effort(14, 300)),  # sqrt(20,000) = 141.4, a tenth of the leaves
+        (100_000, 316, Effort(32, 300)),
         (1_000_000, 1000, Effort(100, 300)),
     ],
 )
@@ -25,8 +24,7 @@ def test_the_start_follows_from_the_size(num_items, leaves, effort):
     assert starting_effort(num_items) == effort
 
 
-def test_leaves_with_too_few_items_are_filled_up_exactly(monkeypatch):
-    monkeypatch.setattr(scann_index, "PARTITION_FROM", 20_000)
+def test_leaves_with_too_few_items_are_filled_up_exactly():
     items, queries = clustered(20_000, 8)
     index = ScannIndex(items, max_k=1000)
     queries, k = tf.constant(queries), tf.constant(100)
