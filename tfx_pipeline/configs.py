@@ -24,7 +24,7 @@ class IndexConfig:
     """The index that is served.
 
     Attributes:
-        kind: `exact`, `scann`, `scann_int8` (a fifth less memory, a quarter more time), `ivf` (stock TensorFlow operations)
+        kind: `exact`, `scann`, `scann_int8` (a fifth less memory, some time more), `ivf` (stock TensorFlow operations)
             or `auto` (exact below 20,000 items, ScaNN from there).
         max_k: most results of a request; a smaller catalogue lowers it.
         target_recall: share of the exact top 100 that an approximate kind is tuned to find, above 0, up to 1.

@@ -34,7 +34,7 @@ class ScannIndex(tf.Module):
 
     Attributes:
         vectors: [items, dim] float32.
-        effort: of a query; by ScaNN's rules until it is tuned. Set it before the graph is traced.
+        effort: of a query; by the number of items until it is tuned. Set it before the graph is traced.
     """
 
     def __init__(self, vectors: np.ndarray, *, max_k: int, is_int8: bool = False) -> None:
@@ -56,7 +56,7 @@ class ScannIndex(tf.Module):
         else:
             builder = builder.score_brute_force()
         self._state = builder.build().serialize_to_module()
-        if self._state.dataset.shape.rank:
+        if self._state.dataset.shape.rank:  # none where ScaNN needs int8 only
             self._state.dataset = self.vectors  # the same values: else the SavedModel holds them twice
         # Without a name, each signature in a session makes a searcher of its own, with its own copy of the vectors.
         self._searcher_name = f"scann-{uuid.uuid4()}"
