@@ -17,6 +17,8 @@ _NUM_CENTRES = 1000
 _NUM_OFFSETS = 20_011
 _NUM_BONUSES = 20
 _PER_FILE = 50_000
+_NUM_SELLERS = 5_003
+_NUM_SHELVES, _NUM_AISLES, _NUM_DEPARTMENTS = 1_999, 211, 23
 
 
 class PlantedTowers(tf.Module):
@@ -82,13 +84,18 @@ def _records(numbers: np.ndarray) -> Iterator[bytes]:
         example = tf.train.Example()
         for name, text in (
             ("item_id", f"item{number:08d}"),
-            ("advertiser_id", f"seller{number % 5003}"),
-            ("category", f"department {number % 23} > aisle {number % 211} > shelf {number % 1999}"),
+            ("advertiser_id", f"seller{number % _NUM_SELLERS}"),
+            ("category", _category(number % _NUM_SHELVES)),
         ):
             example.features.feature[name].bytes_list.value.append(text.encode())
         example.features.feature["positive_rate"].float_list.value.append(1 / (1 + number))
         example.features.feature["price"].float_list.value.append(number % 97 + 0.99)
         yield example.SerializeToString()
+
+
+def _category(shelf: int) -> str:
+    aisle = shelf % _NUM_AISLES
+    return f"department {aisle % _NUM_DEPARTMENTS} > aisle {aisle} > shelf {shelf}"
 
 
 def _parsed(examples: tf.Tensor, name: str) -> tf.Tensor:

@@ -55,11 +55,13 @@ class ScannIndex(tf.Module):
             builder = hashed.reorder(self.effort.num_reordered, quantize=is_int8)
         else:
             builder = builder.score_brute_force()
-        self._state = builder.build().serialize_to_module()
-        if self._state.dataset.shape.rank:  # none where ScaNN needs int8 only
-            self._state.dataset = self.vectors  # the same values: else the SavedModel holds them twice
         # Without a name, each signature in a session makes a searcher of its own, with its own copy of the vectors.
         self._searcher_name = f"scann-{uuid.uuid4()}"
+        handle = builder.build(shared_name=self._searcher_name).searcher_handle
+        *state, dataset = scann_ops.scann_to_tensors(handle)
+        self._state = scann_ops.ScannState([*state, tf.zeros([])])
+        if dataset.shape.rank:  # none where ScaNN needs int8 only
+            self._state.dataset = self.vectors  # the same values: else this process and the SavedModel hold them twice
         self._ops = scann_ops
 
     def efforts(self) -> list[list[Effort]]:
