@@ -1,8 +1,11 @@
 """Brute force: the oracle of every other index, on stock TensorFlow operations."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
+from tfx_pipeline.index.branches import as_one_node
 from tfx_pipeline.index.variables import shared_variable
 
 
@@ -31,21 +34,33 @@ def exact_top_k(vectors: tf.Tensor, queries: tf.Tensor, k: tf.Tensor) -> tuple[t
 
 
 def fill_short_rows(
-    vectors: tf.Tensor, queries: tf.Tensor, scores: tf.Tensor, positions: tf.Tensor, *, is_found: tf.Tensor
+    vectors: tf.Tensor,
+    queries: tf.Tensor,
+    k: tf.Tensor,
+    scores: tf.Tensor,
+    positions: tf.Tensor,
+    *,
+    is_found: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Gives queries for which an index found fewer than k items the exact answer; the others keep theirs.
 
     Args:
         vectors: [items, dim].
         queries: [batch, dim].
-        scores: [batch, k].
-        positions: [batch, k] int32.
-        is_found: [batch, k] whether there is a result in this place.
+        k: scalar int32.
+        scores: [batch, up to k].
+        positions: [batch, up to k] int32.
+        is_found: [batch, up to k] whether there is a result in this place.
+
+    Returns:
+        Scores and positions, [batch, k].
     """
-    is_short = ~tf.reduce_all(is_found, axis=1, keepdims=True)
+    missing = k - tf.shape(scores)[1]
 
     def filled() -> tuple[tf.Tensor, tf.Tensor]:
-        exact_scores, exact_positions = exact_top_k(vectors, queries, tf.shape(scores)[1])
-        return tf.where(is_short, exact_scores, scores), tf.where(is_short, exact_positions, positions)
+        exact = exact_top_k(vectors, queries, k)
+        is_whole = tf.reduce_all(is_found, axis=1, keepdims=True) & (missing == 0)
+        padded = (tf.pad(part, [[0, 0], [0, missing]]) for part in (scores, positions))
+        return tuple(map(functools.partial(tf.where, is_whole), padded, exact))
 
-    return tf.cond(tf.reduce_any(is_short), filled, lambda: (scores, positions))
+    return tf.cond(tf.reduce_all(is_found) & (missing == 0), lambda: (scores, positions), as_one_node(filled))

@@ -1,8 +1,11 @@
 """An inverted file on stock TensorFlow operations: any unmodified server loads it."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
+from tfx_pipeline.index.branches import as_one_node
 from tfx_pipeline.index.effort import TUNED_K
 from tfx_pipeline.index.effort import Effort
 from tfx_pipeline.index.effort import grid
@@ -66,7 +69,7 @@ class IvfIndex(tf.Module):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The same with a given effort."""
         scores, positions, is_found = self.candidates(queries, k, num_searched, num_reordered)
-        return fill_short_rows(self.vectors, queries, scores, positions, is_found=is_found)
+        return fill_short_rows(self.vectors, queries, k, scores, positions, is_found=is_found)
 
     def candidates(
         self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
@@ -74,15 +77,24 @@ class IvfIndex(tf.Module):
         """What the searched blocks hold: scores, positions and whether there is one, each [batch, k]."""
         num_blocks = work_for_k(num_searched, k, at_least=_at_least(k), limit=self._means.shape[0])
         num_reordered = work_for_k(num_reordered, k, at_least=k, limit=num_blocks * BLOCK_SIZE)
-        num_queries = tf.shape(queries)[0]
-        some = tf.pad(queries, [[0, tf.cast(num_queries == 0, tf.int32)], [0, 0]])  # map_fn refuses none
-        products, blocks = exact_top_k(self._means, some, num_blocks)
-        found = tf.map_fn(  # one by one: the blocks of a whole batch need not fit into memory
-            lambda row: self._best_in_blocks(*row, k=k, num_reordered=num_reordered),
-            (some, products, blocks),
-            fn_output_signature=(tf.float32, tf.int32),
-        )
-        scores, positions = (part[:num_queries] for part in found)
+        products, blocks = exact_top_k(self._means, queries, num_blocks)
+        best = functools.partial(self._best_in_blocks, k=k, num_reordered=num_reordered)
+
+        def one() -> tuple[tf.Tensor, tf.Tensor]:
+            scores, positions = best(*(tf.gather(part, 0) for part in (queries, products, blocks)))
+            return scores[tf.newaxis], positions[tf.newaxis]
+
+        def each() -> tuple[tf.Tensor, tf.Tensor]:
+            """One by one: the blocks of a whole batch need not fit into memory."""
+            num_queries = tf.shape(queries)[0]
+            none = [[0, tf.cast(num_queries == 0, tf.int32)], [0, 0]]  # map_fn refuses no rows
+            rows = tuple(tf.pad(part, none) for part in (queries, products, blocks))
+            found = tf.map_fn(lambda row: best(*row), rows, fn_output_signature=(tf.float32, tf.int32))
+            return tuple(part[:num_queries] for part in found)
+
+        scores, positions = tf.cond(
+            tf.shape(queries)[0] == 1, one, as_one_node(each)
+        )  # a loop costs a query alone a quarter more
         return scores, positions, positions >= 0
 
     def _best_in_blocks(

@@ -81,35 +81,43 @@ class ScannIndex(tf.Module):
         self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The same with a given effort, of the kind that the index has."""
-        scores, positions, is_found = self.candidates(queries, k, num_searched, num_reordered)
-        return fill_short_rows(self.vectors, queries, scores, positions, is_found=is_found)
+        scores, positions = self._found(queries, k, num_searched, num_reordered)
+        return fill_short_rows(self.vectors, queries, k, scores, positions, is_found=tf.math.is_finite(scores))
 
     def candidates(
         self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """What the searched leaves hold: scores, positions and whether there is one, each [batch, k]."""
-        leaves = reordered = None
-        if self._num_leaves:
-            leaves = work_for_k(num_searched, k, at_least=1, limit=self._num_leaves)
-            reordered = work_for_k(num_reordered, k, at_least=k, limit=self.vectors.shape[0])
-        scores, positions = self._found(queries, k, leaves=leaves, reordered=reordered)
+        scores, positions = self._found(queries, k, num_searched, num_reordered)
         missing = [[0, 0], [0, k - tf.shape(scores)[1]]]
         scores = tf.pad(scores, missing, constant_values=float("nan"))
-        positions = tf.pad(positions, missing)
-        return scores, positions, tf.math.is_finite(scores)
+        return scores, tf.pad(positions, missing), tf.math.is_finite(scores)
 
     def _found(
-        self, queries: tf.Tensor, k: tf.Tensor, *, leaves: tf.Tensor | None, reordered: tf.Tensor | None
+        self, queries: tf.Tensor, k: tf.Tensor, num_searched: int | tf.Tensor, num_reordered: int | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """ScaNN's scores and positions, up to k columns; the score is NaN where a row of a batch has fewer results."""
+        """Scores and positions, up to k columns; the score is NaN where a row of a batch has fewer results."""
+        if not self._num_leaves:
+            return self._by_scann(queries, k)
+        leaves = work_for_k(num_searched, k, at_least=1, limit=self._num_leaves)
+        reordered = work_for_k(num_reordered, k, at_least=k, limit=self.vectors.shape[0])
+        return self._by_leaves(queries, k, reordered, leaves)
+
+    def _by_leaves(
+        self, queries: tf.Tensor, k: tf.Tensor, reordered: tf.Tensor, leaves: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._by_scann(queries, k, reordered, leaves)
+
+    def _by_scann(self, queries: tf.Tensor, *options: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Options: results, candidates reordered, leaves searched."""
         searcher = self._searcher()
 
         def one() -> tuple[tf.Tensor, tf.Tensor]:
-            positions, scores = searcher.search(tf.gather(queries, 0), k, reordered, leaves)
+            positions, scores = searcher.search(tf.gather(queries, 0), *options)
             return scores[tf.newaxis], positions[tf.newaxis]
 
         def many() -> tuple[tf.Tensor, tf.Tensor]:
-            positions, scores = searcher.search_batched(queries, k, reordered, leaves)
+            positions, scores = searcher.search_batched(queries, *options)
             return scores, positions
 
         # The operation for a batch takes a tenth longer for one query.

@@ -22,13 +22,11 @@ class ScannInt8Index(ScannIndex):
     def __init__(self, vectors: np.ndarray, *, max_k: int) -> None:
         super().__init__(vectors, max_k=max_k, is_int8=True)
 
-    def _found(
-        self, queries: tf.Tensor, k: tf.Tensor, *, leaves: tf.Tensor | None, reordered: tf.Tensor | None
+    def _by_leaves(
+        self, queries: tf.Tensor, k: tf.Tensor, reordered: tf.Tensor, leaves: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        if reordered is None:
-            return super()._found(queries, k, leaves=leaves, reordered=reordered)
         wider = work_for_k(_SCORED_AGAIN, k, at_least=k, limit=reordered)
-        scores, positions = super()._found(queries, wider, leaves=leaves, reordered=reordered)
+        scores, positions = self._by_scann(queries, wider, reordered, leaves)
         products = tf.linalg.matvec(rows_of(self.vectors, positions), queries)
         exact = tf.where(tf.math.is_nan(scores), float("-inf"), products)
         scores, places = tf.math.top_k(exact, tf.minimum(k, tf.shape(exact)[1]))
