@@ -115,11 +115,25 @@ def tune(index: Tunable, queries: np.ndarray, *, target_recall: float) -> Tuning
 
 
 def choose(trials: Sequence[Trial], *, target_recall: float) -> Trial:
-    """The fastest trial that reaches the target; where none does, the most exact one."""
+    """The fastest of the trials that reach the target with the least work; where none does, the most exact one.
+
+    A trial that does more of both kinds of work than another that reaches the target was only luckier when time was taken.
+    """
     reaching = [trial for trial in trials if trial.recall >= target_recall]
     if reaching:
-        return min(reaching, key=lambda trial: (trial.latency_ms, -trial.recall))
+        least = [trial for trial in reaching if not any(_does_more(trial, other) for other in reaching)]
+        return min(least, key=lambda trial: (trial.latency_ms, -trial.recall))
     return max(trials, key=lambda trial: (trial.recall, -trial.latency_ms))
+
+
+def _does_more(trial: Trial, other: Trial) -> bool:
+    """Whether it cannot be the faster one; it can where exact search had to fill the other's answers."""
+    more = trial.num_searched >= other.num_searched and trial.num_reordered >= other.num_reordered
+    return (
+        more
+        and not other.num_short
+        and (trial.num_searched, trial.num_reordered) != (other.num_searched, other.num_reordered)
+    )
 
 
 def is_settled(row: Sequence[Trial], trials: Sequence[Trial], *, target_recall: float) -> bool:

@@ -35,6 +35,20 @@ def test_of_equally_fast_ones_the_more_exact_is_chosen():
 
 
 @pytest.mark.parametrize(
+    ("lucky", "num_short", "is_chosen"),
+    [
+        (Trial(2, 300, 0.99, 0.1), 0, False),  # more of both than MIDDLE: it cannot be faster
+        (Trial(1, 300, 0.99, 0.1), 0, False),
+        (Trial(2, 300, 0.99, 0.1), 1, True),  # exact search filled an answer of MIDDLE, which takes longer
+        (Trial(2, 100, 0.99, 0.1), 0, True),  # more of one, less of the other
+    ],
+)
+def test_of_two_that_reach_the_target_more_work_is_not_taken_for_faster(lucky, num_short, is_chosen):
+    least = dataclasses.replace(MIDDLE, num_short=num_short)
+    assert choose([FAST, least, lucky], target_recall=0.95) == (lucky if is_chosen else least)
+
+
+@pytest.mark.parametrize(
     ("row", "target", "expected"),
     [
         ([FAST, MIDDLE], 0.995, False),  # nothing reaches it
