@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import operator
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -128,12 +129,8 @@ def choose(trials: Sequence[Trial], *, target_recall: float) -> Trial:
 
 def _does_more(trial: Trial, other: Trial) -> bool:
     """Whether it cannot be the faster one; it can where exact search had to fill the other's answers."""
-    more = trial.num_searched >= other.num_searched and trial.num_reordered >= other.num_reordered
-    return (
-        more
-        and not other.num_short
-        and (trial.num_searched, trial.num_reordered) != (other.num_searched, other.num_reordered)
-    )
+    work, less = ((one.num_searched, one.num_reordered) for one in (trial, other))
+    return work != less and all(map(operator.ge, work, less)) and not other.num_short
 
 
 def is_settled(row: Sequence[Trial], trials: Sequence[Trial], *, target_recall: float) -> bool:
