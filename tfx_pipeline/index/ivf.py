@@ -92,7 +92,7 @@ class IvfIndex(tf.Module):
             found = tf.map_fn(lambda row: best(*row), rows, fn_output_signature=(tf.float32, tf.int32))
             return tuple(part[:num_queries] for part in found)
 
-        # A loop takes a query alone a quarter longer.
+        # A loop takes a query alone a third longer.
         scores, positions = tf.cond(tf.shape(queries)[0] == 1, one, as_one_node(each))
         return scores, positions, positions >= 0
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 from planted_clusters import brute_force
 from planted_clusters import clustered
 
+from benchmarks.index_memory import MemoryGrowth
 from tfx_pipeline.index.effort import Effort
 from tfx_pipeline.index.scann_index import ScannIndex
 from tfx_pipeline.index.scann_index import scann_leaves
@@ -38,3 +39,11 @@ def test_leaves_with_too_few_items_are_filled_up_exactly():
     exact = np.take_along_axis(queries.numpy() @ items.T, positions.numpy(), axis=1)
     np.testing.assert_allclose(exact, expected_scores, atol=1e-5)
     assert np.mean(positions.numpy() == expected) > 0.999
+
+
+def test_searches_use_the_searcher_that_was_built():
+    items = np.random.default_rng(1).normal(size=(15_000, 256)).astype(np.float32)
+    index = ScannIndex(items, max_k=10)
+    memory = MemoryGrowth()
+    index(tf.constant(items[:3]), tf.constant(10))
+    assert memory.held_mb() < items.nbytes / 2**20 / 2  # another one would copy the vectors
